@@ -1,0 +1,1 @@
+"""The public functions: resolve the relaxation, call the rule, wrap the result."""

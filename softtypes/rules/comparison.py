@@ -1,0 +1,69 @@
+"""Comparison rules: the step function of a difference.
+
+At a tie the step is taken a hair (1e-10) to the side on which the exact comparison falls. Only there: a hair taken
+everywhere would swallow the differences of data that are small themselves. A difference that is no number (a NaN,
+or two infinities) compares exactly.
+"""
+
+import jax.numpy as jnp
+
+from softtypes._lift import Rule
+from softtypes.rules.elementwise import step_of
+from softtypes.surrogates import steps
+
+TIE = 1e-10
+
+
+def _step(gap, tie, undefined, s, relaxation):
+    """`S(gap)`, at a tie `S(tie)`; where the gap is no number, 1 or 0 as `undefined` (a bool, or +-inf) says."""
+    gap = jnp.where(gap == 0, gap + tie, gap)
+    certain = undefined if isinstance(undefined, float) else jnp.where(undefined, jnp.inf, -jnp.inf)
+    return steps.step(jnp.where(jnp.isnan(gap), certain, gap), s, step_of(relaxation))
+
+
+def _greater(x, y, s, relaxation):
+    return _step(x - y, -TIE, -jnp.inf, s, relaxation)
+
+
+def _greater_equal(x, y, s, relaxation):
+    return _step(x - y, TIE, x >= y, s, relaxation)
+
+
+def _less(x, y, s, relaxation):
+    return 1 - _step(x - y, TIE, jnp.inf, s, relaxation)
+
+
+def _less_equal(x, y, s, relaxation):
+    return 1 - _step(x - y, -TIE, ~(x <= y), s, relaxation)
+
+
+def _within(x, y, tolerance, exact, s, relaxation):
+    """`S(t - d) / S(t)` with d the soft distance and t the tolerance: 1 at distance 0 and falling.
+
+    With no tolerance this is `2 S(-d)`; as the softness vanishes it is 1 for `d <= t` and 0 beyond.
+    """
+    distance = steps.absolute(x - y, s, step_of(relaxation))
+    near = _step(tolerance - distance, TIE, exact, s, relaxation)
+    return jnp.minimum(near / steps.step(tolerance, s, step_of(relaxation)), 1)
+
+
+def _equal(x, y, s, relaxation):
+    return _within(x, y, jnp.zeros_like(x - y), x == y, s, relaxation)
+
+
+def _not_equal(x, y, s, relaxation):
+    return 1 - _equal(x, y, s, relaxation)
+
+
+def _isclose(x, y, s, relaxation, rtol, atol, equal_nan):
+    tolerance = atol + rtol * jnp.abs(y)
+    return _within(x, y, tolerance, jnp.isclose(x, y, rtol, atol, equal_nan), s, relaxation)
+
+
+GREATER = Rule(_greater, jnp.greater)
+GREATER_EQUAL = Rule(_greater_equal, jnp.greater_equal)
+LESS = Rule(_less, jnp.less)
+LESS_EQUAL = Rule(_less_equal, jnp.less_equal)
+EQUAL = Rule(_equal, jnp.equal)
+NOT_EQUAL = Rule(_not_equal, jnp.not_equal)
+ISCLOSE = Rule(_isclose, lambda x, y, rtol, atol, equal_nan: jnp.isclose(x, y, rtol, atol, equal_nan))

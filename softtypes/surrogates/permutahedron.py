@@ -1,0 +1,445 @@
+"""Soft sorting and ranking by projection onto the permutahedron.
+
+The permutahedron `P(w)` is the convex hull of all permutations of `w`. The
+projection of `z / softness` onto it solves
+
+    argmax_y  <y, z> - softness * R(y)   subject to   y in P(w)
+
+and, once both are sorted, becomes an isotonic regression of dual variables `v`:
+the elements fall into blocks of one common `v` each, and inside a block
+
+    y_i = phi(z_i / softness - v),   sum_i phi(z_i / softness - v) = sum_i w_i,
+
+where `phi` inverts the gradient of the regulariser `R`:
+
+    c0      phi(t) = t           Euclidean
+    c1      phi(t) = t abs(t)    p-norm, p = 3/2
+    c2      phi(t) = t^3         p-norm, p = 4/3
+    smooth  phi(t) = exp(t)      log-KL: the projection of exp(z / softness)
+                                 onto P(exp(w)), and `y` is its logarithm
+
+The smooth mode thus keeps `sum(exp(y))`, the others `sum(y)`.
+
+Sources: Blondel, Teboul, Berthet, Djolonga, "Fast Differentiable Sorting and
+Ranking", 2020 (c0 and smooth, propositions 3 and 4); Sander, Puigcerver,
+Djolonga, Peyre, Blondel, "Fast, Differentiable and Sparse Top-k", 2023 (p-norms).
+
+Everything acts on the last axis. `softness` is a number or an array that
+broadcasts to the batch shape. `mask` (bool, shape of `z`) drops elements: they
+are sorted behind the others, belong to no block and get no gradient.
+"""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+# Bisection every fourth step bounds the number of steps by four times the digits.
+_MAX_STEPS = 240
+
+
+# The four regularisers -------------------------------------------------------
+
+
+class _Power:
+    """`phi(t) = sign(t) abs(t)^order`, the dual of the p-norm, p = 1 + 1 / order."""
+
+    def __init__(self, order):
+        self.order = order
+
+    def inverse(self, w):
+        return jnp.sign(w) * jnp.abs(w) ** (1 / self.order) if self.order > 1 else w
+
+    def value(self, t):
+        return t * jnp.abs(t) ** (self.order - 1) if self.order > 1 else t
+
+    def slope(self, t):
+        return self.order * jnp.abs(t) ** (self.order - 1) if self.order > 1 else jnp.ones_like(t)
+
+    def rise(self, r, e):
+        """`phi(r + e) - phi(r)` without cancellation."""
+        t = r + e
+        if self.order == 1:
+            return e
+        if self.order == 3:
+            return e * (t * t + t * r + r * r)
+        return jnp.where(t * r >= 0, e * (jnp.abs(t) + jnp.abs(r)), self.value(t) - self.value(r))
+
+    def inverse_gap(self, gap, r, origin):
+        """`phi^-1(w) - phi^-1(w_o)` from `gap = w - w_o` without cancellation."""
+        if self.order == 1:
+            return gap
+        if self.order == 3:
+            return _ratio(gap, r * r + r * origin + origin * origin)
+        return jnp.where(r * origin >= 0, _ratio(gap, jnp.abs(r) + jnp.abs(origin)), r - origin)
+
+    def correction(self, r, e, pooled):
+        """Newton step of the pooled value, and the size of the terms it cancels."""
+        rise = jnp.where(pooled, self.rise(r, e), 0)
+        slope = jnp.where(pooled, self.slope(r + e), 0).sum(-1)
+        return _ratio(rise.sum(-1), slope), _ratio(jnp.abs(rise).sum(-1), slope)
+
+    def sensitivity(self, t, w, top):
+        """Weights of `dz / softness` and of `dw` in the derivative of `v`."""
+        return self.slope(t), jnp.ones_like(w)
+
+
+class _Entropic:
+    """`phi = exp`; `y` stays in the logarithmic domain."""
+
+    def inverse(self, w):
+        return w
+
+    def inverse_gap(self, gap, r, origin):
+        return gap
+
+    def value(self, t):
+        return t
+
+    def correction(self, r, e, pooled):
+        """Exact step of the pooled value, and the size of the terms it cancels."""
+        r = r - jnp.max(r, axis=-1, keepdims=True, where=pooled, initial=-jnp.inf)
+        small = jnp.exp(r) * jnp.expm1(jnp.minimum(e, 1))
+        rise = jnp.where(pooled, jnp.where(e < 1, small, jnp.exp(r + e) - jnp.exp(r)), 0)
+        total = jnp.where(pooled, jnp.exp(r), 0).sum(-1)
+        return jnp.log1p(_ratio(rise.sum(-1), total)), _ratio(jnp.abs(rise).sum(-1), total)
+
+    def sensitivity(self, t, w, top):
+        """Weights of `dz / softness` and of `dw` in the derivative of `v`."""
+        return jnp.exp(t - top), jnp.exp(w - top)
+
+
+_REGULARISERS = {"smooth": _Entropic(), "c0": _Power(1), "c1": _Power(2), "c2": _Power(3)}
+MODES = tuple(_REGULARISERS)
+
+
+def _ratio(numerator, denominator):
+    """`numerator / denominator`; 0 / 0 is 0, so that an empty block asks for no step."""
+    empty = (denominator == 0) & (numerator == 0)
+    return jnp.where(empty, 0, numerator / jnp.where(empty, 1, denominator))
+
+
+# Isotonic regression ---------------------------------------------------------
+#
+# An element alone in its block has t = r = phi^-1(w). The solver keeps e = t - r
+# and reads positions relative to the seam where two halves meet, never z / softness
+# itself: that number may be 1e3 where gaps of 1e-6 decide, beyond float32.
+
+
+class _Sorted(NamedTuple):
+    """The ascending problem: positions `z / softness`, vertices `w / unit`, validity.
+
+    The divisions are left to the gaps, which are exact where the quotients would not be.
+    """
+
+    z: jax.Array
+    w: jax.Array
+    valid: jax.Array
+    softness: jax.Array
+    unit: jax.Array
+
+
+class _Search(NamedTuple):
+    """State of the search for the pooled value at every seam of a level."""
+
+    low: jax.Array
+    high: jax.Array
+    value: jax.Array
+    open: jax.Array
+
+
+def _pool(problem, regulariser):
+    """Isotonic regression by merging solved halves, `log2 n` levels.
+
+    Returns `e` and `joined`: whether an element shares its block with the next one.
+    """
+    n = problem.z.shape[-1]
+    size = 1 << max(n - 1, 0).bit_length()
+    z, w, valid = (_pad(x, size) for x in problem[:3])
+    e, joined, width = jnp.zeros_like(z) * z, valid & ~valid, 2
+    while width <= size:
+        split = (*z.shape[:-1], size // width, width)
+        level = _Sorted(*(x.reshape(split) for x in (z, w, valid)), *(x[..., None] for x in problem[3:]))
+        e, joined = _merge(level, e.reshape(split), joined.reshape(split), regulariser)
+        e, joined, width = e.reshape(z.shape), joined.reshape(z.shape), 2 * width
+    return e[..., :n], joined[..., :n]
+
+
+def _pad(x, size):
+    """Pad the last axis to `size` with zeros, which are invalid as a mask."""
+    return jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, size - x.shape[-1])])
+
+
+def _merge(level, e, joined, regulariser):
+    """Pool what violates the order across the seam in the middle of every row."""
+    half = e.shape[-1] // 2
+    seam = slice(half - 1, half)
+    r = regulariser.inverse(level.w / level.unit)
+    gap = (level.w - level.w[..., seam]) / level.unit
+    d = (level.z - level.z[..., seam]) / level.softness - regulariser.inverse_gap(gap, r, r[..., seam])
+    v = d - e
+    pooled_at = partial(_pooled, v, level.valid)
+    violated = level.valid[..., half] & (v[..., half - 1] > v[..., half])
+    value = _pooled_value(r, d, pooled_at, v[..., half], v[..., half - 1], violated, regulariser)
+    pooled = pooled_at(value) & violated[..., None]
+    linked = pooled & jnp.roll(pooled, -1, axis=-1).at[..., -1].set(False)
+    return jnp.where(pooled, d - value[..., None], e), joined | linked
+
+
+def _pooled(v, valid, value):
+    """Left elements above `value` and right elements below it."""
+    left = jnp.arange(v.shape[-1]) < v.shape[-1] // 2
+    value = value[..., None]
+    return valid & jnp.where(left, v > value, v < value)
+
+
+def _pooled_value(r, d, pooled_at, low, high, violated, regulariser):
+    """Root in `[low, high]` of `sum phi(r + d - value) - phi(r)` over what it pools.
+
+    The sum falls with `value`, so a bracketed Newton search finds the root.
+    """
+    rounding = jnp.finfo(d.dtype).eps * (4 + d.shape[-1] ** 0.5)
+
+    def step(count, search):
+        e = d - search.value[..., None]
+        change, noise = regulariser.correction(r, e, pooled_at(search.value))
+        low = jnp.where(change > 0, search.value, search.low)
+        high = jnp.where(change < 0, search.value, search.high)
+        middle = low + (high - low) / 2
+        newton = search.value + change
+        outside = ~((newton >= low) & (newton <= high))
+        settled = jnp.abs(change) <= rounding * noise
+        bisect = (outside | (count % 4 == 3)) & ~settled
+        value = jnp.where(bisect, middle, jnp.where(outside, search.value, newton))
+        value = jnp.where(search.open, value, search.value)
+        return _Search(low, high, value, search.open & ~settled & (low < middle) & (middle < high))
+
+    start = _Search(low, high, jnp.where(violated, low + (high - low) / 2, low), violated)
+    return _bounded_while(step, start).value
+
+
+def _bounded_while(step, start):
+    """Repeat `step(count, search)` while a search is open, at most `_MAX_STEPS` times."""
+
+    def going(state):
+        count, search = state
+        return jnp.any(search.open) & (count < _MAX_STEPS)
+
+    def advance(state):
+        count, search = state
+        return count + 1, step(count, search)
+
+    return lax.while_loop(going, advance, (0, start))[1]
+
+
+def _block_ends(joined):
+    """Index of the last element of each element's block."""
+    n = joined.shape[-1]
+    ends = jnp.where(joined, n - 1, jnp.arange(n))
+    return lax.cummin(ends, axis=ends.ndim - 1, reverse=True)
+
+
+def _block_sum(x, ends):
+    """Sum of `x` over each element's block."""
+    if not x.size:
+        return x
+    n = x.shape[-1]
+    rows = jnp.arange(x.size // n).reshape(*x.shape[:-1], 1)
+    labels = (ends + n * rows).ravel()
+    return jax.ops.segment_sum(x.ravel(), labels, x.size)[labels].reshape(x.shape)
+
+
+def _at_end(x, ends):
+    return jnp.take_along_axis(x, ends, axis=-1)
+
+
+def _alone(ends):
+    """Whether an element is the whole of its block."""
+    last = ends == jnp.arange(ends.shape[-1])
+    return last & jnp.pad(last, [(0, 0)] * (last.ndim - 1) + [(1, 0)], constant_values=True)[..., :-1]
+
+
+# Derivatives -----------------------------------------------------------------
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _dual(mode, z, w, softness, t, ends):
+    """`t = z / softness - v` as solved for vertices `w`; its derivative is that of the block equations."""
+    return t
+
+
+@_dual.defjvp
+def _dual_jvp(mode, primals, tangents):
+    z, w, softness, _, ends = primals
+    dz, dw, dsoftness = tangents[:3]
+    t = _dual(mode, *primals)
+    # Only differences of z inside a block count: with an origin there, and 0 for a
+    # block of one, nothing of size z / softness is left to cancel.
+    drift = (z - _at_end(z, ends)) / softness * dsoftness
+    du = jnp.where(_alone(ends), 0, (dz - drift) / softness)
+    top = _at_end(lax.stop_gradient(t), ends)
+    by_position, by_value = _REGULARISERS[mode].sensitivity(t, w, top)
+    total = _block_sum(by_position, ends)
+    dv = _block_sum(by_position * du - by_value * dw, ends) / jnp.where(total > 0, total, 1)
+    return t, du - dv
+
+
+@jax.custom_jvp
+def _tied(x, ends):
+    """`x`, its derivative averaged over ties: the mean over the orders they could take."""
+    return x
+
+
+@_tied.defjvp
+def _tied_jvp(primals, tangents):
+    x, ends = primals
+    mean = _block_sum(tangents[0], ends) / _block_sum(jnp.ones_like(tangents[0]), ends)
+    return _tied(x, ends), mean
+
+
+def _tie_ends(x, valid):
+    """Blocks of equal neighbours in sorted order."""
+    following = jnp.roll(x, -1, axis=-1)
+    joined = (x == following) & valid & jnp.roll(valid, -1, axis=-1)
+    return _block_ends(joined.at[..., -1].set(False))
+
+
+def _solve(problem, mode):
+    """`t = z / softness - v` of the sorted problem, differentiable, and its blocks."""
+    regulariser = _REGULARISERS[mode]
+    solved = lax.stop_gradient(problem)
+    e, joined = _pool(solved, regulariser)
+    ends = _block_ends(joined)
+    t = regulariser.inverse(solved.w / solved.unit) + e
+    return _dual(mode, problem.z, problem.w / problem.unit, problem.softness, t, ends), ends
+
+
+def _project_sorted(problem, mode):
+    """Projection of `z / softness` onto the permutahedron of `w / unit`, times `unit`."""
+    t, ends = _solve(problem, mode)
+    return jnp.where(_alone(ends), problem.w, _REGULARISERS[mode].value(t) * problem.unit)
+
+
+# Public ----------------------------------------------------------------------
+
+
+def _prepare(z, softness, mask):
+    """Working copies: at least float32, masked elements 0, softness with a last axis."""
+    dtype = jnp.promote_types(z.dtype, jnp.float32)
+    mask = jnp.ones(z.shape, bool) if mask is None else jnp.broadcast_to(mask, z.shape)
+    z = jnp.where(mask, z, 0).astype(dtype)
+    # Below the smallest normal number a division would overflow on ordinary gaps.
+    softness = jnp.maximum(jnp.asarray(softness, dtype), jnp.finfo(dtype).tiny)
+    return z, softness[..., None], mask
+
+
+def _ascending_order(z, mask):
+    """Indices that sort `z`, masked elements last in their original order."""
+    n = z.shape[-1]
+    index = lax.broadcasted_iota(jnp.int32, z.shape, z.ndim - 1)
+    operands = ((~mask).astype(jnp.int32), lax.stop_gradient(z), index)
+    return lax.sort(operands, num_keys=2)[2] if n else index
+
+
+def _inverse(order):
+    """Inverse permutation along the last axis."""
+    return jnp.put_along_axis(
+        order, order, lax.broadcasted_iota(order.dtype, order.shape, order.ndim - 1), axis=-1, inplace=False
+    )
+
+
+def _sorted_by(order, *arrays):
+    return tuple(jnp.take_along_axis(x, order, axis=-1) for x in arrays)
+
+
+def _grid(mask, z):
+    """`0 .. n-1` in the shape of `z`, and `max(m-1, 1)`, `m` the number left by the mask."""
+    steps = jnp.maximum(mask.sum(-1, keepdims=True) - 1, 1).astype(z.dtype)
+    return lax.broadcasted_iota(z.dtype, z.shape, z.ndim - 1), steps
+
+
+def isotonic_regression(s, w, mode="c0"):
+    """Ascending dual variables `v` of the projection of ascending `s` onto `P(w)`.
+
+    c0: the isotonic regression `argmin_v sum (v - (s - w))^2`, `v` ascending.
+    smooth: `argmin_v sum exp(s - v) + exp(w) v`. c1, c2: likewise with the p-norm dual.
+
+    Args:
+        s: ascending positions, `(..., n)`.
+        w: ascending vertices, `(..., n)`.
+        mode: one of `MODES`.
+
+    Returns:
+        `(..., n)`, constant on every pooled block.
+    """
+    one = jnp.ones((1,), s.dtype)
+    t, _ = _solve(_Sorted(s, w, jnp.ones(s.shape, bool), one, one), mode)
+    return s - t
+
+
+def project(z, w, softness=0.1, mode="smooth", mask=None):
+    """Projection of `z / softness` onto the permutahedron of `w` (see the module).
+
+    Args:
+        z: points, `(..., n)`.
+        w: vertices, `(..., n)`, in any order.
+        softness: positive, in the unit of `z` over the unit of `w`.
+        mode: one of `MODES`.
+        mask: `(..., n)`, False drops the element from both `z` and `w`.
+
+    Returns:
+        `(..., n)`, ordered as `z`; 0 where masked.
+    """
+    dtype = jnp.result_type(z, w)
+    z, w = jnp.broadcast_arrays(z.astype(dtype), w.astype(dtype))
+    z, softness, mask = _prepare(z, softness, mask)
+    w = jnp.where(mask, w, 0).astype(z.dtype)
+    order = _ascending_order(z, mask)
+    z, valid = _sorted_by(order, z, mask)
+    (w,) = _sorted_by(_ascending_order(w, mask), w)
+    problem = _Sorted(z, _tied(w, _tie_ends(w, valid)), valid, softness, jnp.ones_like(softness))
+    (y,) = _sorted_by(_inverse(order), _project_sorted(problem, mode))
+    return jnp.where(mask, y, 0).astype(dtype)
+
+
+def soft_sort(z, softness=0.1, mode="smooth", mask=None):
+    """Soft values of `sort(z)`, ascending: `i / (n-1)` projected onto `P(z)`.
+
+    Args:
+        z: values, `(..., n)`.
+        softness: positive; inverse unit of `z` (of 1 for standardised data).
+        mode: one of `MODES`.
+        mask: `(..., n)`, False drops the element.
+
+    Returns:
+        `(..., n)`: the `m` unmasked values ascending, then zeros.
+    """
+    dtype = z.dtype
+    z, softness, mask = _prepare(z, softness, mask)
+    z, valid = _sorted_by(_ascending_order(z, mask), z, mask)
+    index, steps = _grid(mask, z)
+    problem = _Sorted(index, _tied(z, _tie_ends(z, valid)), valid, steps * softness, jnp.ones_like(steps))
+    return jnp.where(valid, _project_sorted(problem, mode), 0).astype(dtype)
+
+
+def soft_rank(z, softness=0.1, mode="smooth", mask=None):
+    """Soft ascending ranks, 1-based: `z` projected onto `P(1, ..., n) / (n-1)`, times `n-1`.
+
+    Args:
+        z: values, `(..., n)`.
+        softness: positive, in the unit of `z`.
+        mode: one of `MODES`.
+        mask: `(..., n)`, False drops the element.
+
+    Returns:
+        `(..., n)`: ranks among the unmasked; 0 where masked.
+    """
+    dtype = z.dtype
+    z, softness, mask = _prepare(z, softness, mask)
+    order = _ascending_order(z, mask)
+    z, valid = _sorted_by(order, z, mask)
+    index, steps = _grid(mask, z)
+    ranks = _project_sorted(_Sorted(z, index + 1, valid, softness, steps), mode)
+    return jnp.where(mask, *_sorted_by(_inverse(order), ranks), 0).astype(dtype)

@@ -1,0 +1,46 @@
+"""Standardisation of a row to (0, 1), at any scale of the data."""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from softtypes.surrogates.ratio import ratio
+
+
+def moments(x: Array, counts: Array) -> tuple[Array, Array, Array]:
+    """Scale, mean and variance of a row, the last two in units of the scale; only entries that count enter.
+
+    The scale is the largest magnitude about the mean, so that no square over- or underflows between 1e-30 and 1e30.
+    """
+    total = jnp.maximum(counts.sum(-1, keepdims=True), 1).astype(x.dtype)
+    x = jnp.where(counts, x, 0)
+    size = _positive(jnp.abs(x).max(-1, keepdims=True, initial=0))
+    mean = (x / size).sum(-1, keepdims=True) / total * size
+    centred = jnp.where(counts, x - mean, 0)
+    scale = _positive(jnp.abs(centred).max(-1, keepdims=True, initial=0))
+    # a spread within the rounding of the mean is none: the row is constant
+    centred = jnp.where(scale > 4 * jnp.finfo(x.dtype).eps * jnp.abs(mean), centred, 0)
+    return scale, mean, ((centred / scale) ** 2).sum(-1, keepdims=True) / total
+
+
+def _positive(size: Array) -> Array:
+    size = jax.lax.stop_gradient(size)
+    return jnp.where(size > 0, size, 1)
+
+
+def deviation(scale: Array, variance: Array) -> Array:
+    """`sqrt(var + 1e-6 var / (var + 1e-4))` in units of the scale; 1 for a constant row.
+
+    Scale-free where the variance is small, and `sqrt(var + 1e-6)` to 1e-7 where it is ordinary.
+    """
+    spread = variance > 0
+    variance = jnp.where(spread, variance, 1)
+    square = jnp.clip(scale, 1e-15, 1e15) ** 2
+    return jnp.where(spread, jnp.sqrt(variance * (1 + 1e-6 / (square * variance + 1e-4))), 1)
+
+
+def standardize(x: Array, counts: Array) -> Array:
+    """`sigmoid((x - mean) / std)` along the last axis, over the entries that count."""
+    scale, mean, variance = moments(x, counts)
+    centred = jnp.where(counts & (variance > 0), x - mean, 0)
+    return jax.nn.sigmoid(ratio(centred / scale, deviation(scale, variance)))
