@@ -58,7 +58,7 @@ def effective_softness(relaxation: Relaxation, dtype) -> float | Array:
     """The softness in the dtype to compute in, kept within what `dtype` can resolve."""
     info = jnp.finfo(dtype)
     low, high = max(2 * float(info.tiny), 4 / float(info.max)), float(info.max) / 100
-    if isinstance(relaxation.softness, float):
+    if isinstance(relaxation.softness, float | int):
         return min(max(relaxation.softness, low), high)
     return jnp.clip(relaxation.softness.astype(wide_dtype(dtype)), low, high)
 

@@ -75,11 +75,12 @@ class _Power:
             return _ratio(gap, r * r + r * origin + origin * origin)
         return jnp.where(r * origin >= 0, _ratio(gap, jnp.abs(r) + jnp.abs(origin)), r - origin)
 
-    def correction(self, r, e, pooled):
+    def correction(self, r, e, pooled, blocks):
         """Newton step of the pooled value, and the size of the terms it cancels."""
         rise = jnp.where(pooled, self.rise(r, e), 0)
-        slope = jnp.where(pooled, self.slope(r + e), 0).sum(-1)
-        return _ratio(rise.sum(-1), slope), _ratio(jnp.abs(rise).sum(-1), slope)
+        slope = jnp.where(pooled, self.slope(r + e), 0)
+        total, noise, slope = blocks.sums(rise, jnp.abs(rise), slope)
+        return _ratio(total, slope), _ratio(noise, slope)
 
     def sensitivity(self, t, w, top):
         """Weights of `dz / softness` and of `dw` in the derivative of `v`."""
@@ -98,13 +99,14 @@ class _Entropic:
     def value(self, t):
         return t
 
-    def correction(self, r, e, pooled):
+    def correction(self, r, e, pooled, blocks):
         """Exact step of the pooled value, and the size of the terms it cancels."""
-        r = r - jnp.max(r, axis=-1, keepdims=True, where=pooled, initial=-jnp.inf)
+        top = blocks.maximum(jnp.where(pooled, r, -jnp.inf))[..., None]
+        r = jnp.where(pooled, r - top, 0)
         small = jnp.exp(r) * jnp.expm1(jnp.minimum(e, 1))
         rise = jnp.where(pooled, jnp.where(e < 1, small, jnp.exp(r + e) - jnp.exp(r)), 0)
-        total = jnp.where(pooled, jnp.exp(r), 0).sum(-1)
-        return jnp.log1p(_ratio(rise.sum(-1), total)), _ratio(jnp.abs(rise).sum(-1), total)
+        total, noise, weight = blocks.sums(rise, jnp.abs(rise), jnp.where(pooled, jnp.exp(r), 0))
+        return jnp.log1p(_ratio(total, weight)), _ratio(noise, weight)
 
     def sensitivity(self, t, w, top):
         """Weights of `dz / softness` and of `dw` in the derivative of `v`."""
@@ -150,6 +152,43 @@ class _Search(NamedTuple):
     open: jax.Array
 
 
+# Rows are laid out as (..., chunks, width); a block is a run of `2 * half` chunks. One
+# compiled loop serves the log2(_CHUNKS) levels of a layout, since XLA needs some 0.2 s
+# to compile each loop.
+_CHUNKS = 16
+
+
+class _Blocks:
+    """Pairs of neighbouring runs of `half` chunks, which meet at a seam."""
+
+    def __init__(self, chunks, width, half):
+        chunk = jnp.arange(chunks)
+        parent = chunk // (2 * half)
+        self.left = (chunk // half % 2 == 0)[:, None]
+        self.seam = parent * 2 * half + half - 1
+        self.same = parent[:, None] == parent
+        last_chunk = (chunk + 1) % (2 * half) == 0
+        self.last = last_chunk[:, None] & (jnp.arange(width) == width - 1)
+
+    def before(self, x):
+        """Value of the last left element, per chunk."""
+        return jnp.take(x[..., -1], self.seam, axis=-1)
+
+    def after(self, x):
+        """Value of the first right element, per chunk."""
+        return jnp.take(x[..., 0], self.seam + 1, axis=-1)
+
+    def sums(self, *terms):
+        """Sums over each block, per chunk."""
+        terms = jnp.stack([x.sum(-1) for x in terms])
+        sums = jnp.matmul(terms, self.same.astype(terms.dtype), precision=lax.Precision.HIGHEST)
+        return tuple(sums)
+
+    def maximum(self, x):
+        """Maximum over each block, per chunk."""
+        return jnp.where(self.same, x.max(-1)[..., None, :], -jnp.inf).max(-1)
+
+
 def _pool(problem, regulariser):
     """Isotonic regression by merging solved halves, `log2 n` levels.
 
@@ -157,14 +196,13 @@ def _pool(problem, regulariser):
     """
     n = problem.z.shape[-1]
     size = 1 << max(n - 1, 0).bit_length()
-    z, w, valid = (_pad(x, size) for x in problem[:3])
-    e, joined, width = jnp.zeros_like(z) * z, valid & ~valid, 2
-    while width <= size:
-        split = (*z.shape[:-1], size // width, width)
-        level = _Sorted(*(x.reshape(split) for x in (z, w, valid)), *(x[..., None] for x in problem[3:]))
-        e, joined = _merge(level, e.reshape(split), joined.reshape(split), regulariser)
-        e, joined, width = e.reshape(z.shape), joined.reshape(z.shape), 2 * width
-    return e[..., :n], joined[..., :n]
+    problem = problem._replace(**{name: _pad(getattr(problem, name), size) for name in ("z", "w", "valid")})
+    state, width = (jnp.zeros_like(problem.z) * problem.z, problem.valid & ~problem.valid), 1
+    while width < size:
+        chunks = min(_CHUNKS, size // width)
+        state = _merge_chunks(problem, state, chunks, width, regulariser)
+        width *= chunks
+    return tuple(x[..., :n] for x in state)
 
 
 def _pad(x, size):
@@ -172,39 +210,58 @@ def _pad(x, size):
     return jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, size - x.shape[-1])])
 
 
-def _merge(level, e, joined, regulariser):
-    """Pool what violates the order across the seam in the middle of every row."""
-    half = e.shape[-1] // 2
-    seam = slice(half - 1, half)
+def _merge_chunks(problem, state, chunks, width, regulariser):
+    """Merge solved runs of `width` into solved runs of `chunks * width`."""
+    shape = problem.z.shape
+    layout = (*shape[:-1], -1, chunks, width)
+    arrays = (x.reshape(layout) for x in problem[:3])
+    level = _Sorted(*arrays, *(x[..., None, None] for x in problem[3:]))
+
+    def merge(k, state):
+        return _merge(level, *state, _Blocks(chunks, width, 1 << k), regulariser)
+
+    state = lax.fori_loop(0, chunks.bit_length() - 1, merge, tuple(x.reshape(layout) for x in state))
+    return tuple(x.reshape(shape) for x in state)
+
+
+def _merge(level, e, joined, blocks, regulariser):
+    """Pool what violates the order across the seam of every block."""
     r = regulariser.inverse(level.w / level.unit)
-    gap = (level.w - level.w[..., seam]) / level.unit
-    d = (level.z - level.z[..., seam]) / level.softness - regulariser.inverse_gap(gap, r, r[..., seam])
+    gap = (level.w - blocks.before(level.w)[..., None]) / level.unit
+    d = (level.z - blocks.before(level.z)[..., None]) / level.softness
+    d = d - regulariser.inverse_gap(gap, r, blocks.before(r)[..., None])
     v = d - e
-    pooled_at = partial(_pooled, v, level.valid)
-    violated = level.valid[..., half] & (v[..., half - 1] > v[..., half])
-    value = _pooled_value(r, d, pooled_at, v[..., half], v[..., half - 1], violated, regulariser)
+    low, high = blocks.after(v), blocks.before(v)
+    violated = blocks.after(level.valid) & (high > low)
+    pooled_at = partial(_pooled, v, level.valid, blocks.left)
+    correction = partial(regulariser.correction, r, blocks=blocks)
+    value = _pooled_value(d, correction, pooled_at, _Search(low, high, low, violated))
     pooled = pooled_at(value) & violated[..., None]
-    linked = pooled & jnp.roll(pooled, -1, axis=-1).at[..., -1].set(False)
-    return jnp.where(pooled, d - value[..., None], e), joined | linked
+    joined |= pooled & _next(pooled) & ~blocks.last
+    return jnp.where(pooled, d - value[..., None], e), joined
 
 
-def _pooled(v, valid, value):
+def _next(flags):
+    """The flag of the following element, of any after the last in a row."""
+    flat = flags.reshape(*flags.shape[:-2], -1)
+    return jnp.roll(flat, -1, axis=-1).reshape(flags.shape)
+
+
+def _pooled(v, valid, left, value):
     """Left elements above `value` and right elements below it."""
-    left = jnp.arange(v.shape[-1]) < v.shape[-1] // 2
     value = value[..., None]
     return valid & jnp.where(left, v > value, v < value)
 
 
-def _pooled_value(r, d, pooled_at, low, high, violated, regulariser):
+def _pooled_value(d, correction, pooled_at, start):
     """Root in `[low, high]` of `sum phi(r + d - value) - phi(r)` over what it pools.
 
     The sum falls with `value`, so a bracketed Newton search finds the root.
     """
-    rounding = jnp.finfo(d.dtype).eps * (4 + d.shape[-1] ** 0.5)
+    rounding = jnp.finfo(d.dtype).eps * (4 + (d.shape[-1] * d.shape[-2]) ** 0.5)
 
     def step(count, search):
-        e = d - search.value[..., None]
-        change, noise = regulariser.correction(r, e, pooled_at(search.value))
+        change, noise = correction(d - search.value[..., None], pooled_at(search.value))
         low = jnp.where(change > 0, search.value, search.low)
         high = jnp.where(change < 0, search.value, search.high)
         middle = low + (high - low) / 2
@@ -216,8 +273,8 @@ def _pooled_value(r, d, pooled_at, low, high, violated, regulariser):
         value = jnp.where(search.open, value, search.value)
         return _Search(low, high, value, search.open & ~settled & (low < middle) & (middle < high))
 
-    start = _Search(low, high, jnp.where(violated, low + (high - low) / 2, low), violated)
-    return _bounded_while(step, start).value
+    middle = jnp.where(start.open, start.low + (start.high - start.low) / 2, start.low)
+    return _bounded_while(step, start._replace(value=middle)).value
 
 
 def _bounded_while(step, start):

@@ -117,7 +117,7 @@ def rounded(x: Array, s: Softness, kind: Step, neighbors: int) -> Array:
     fraction = jnp.where(finite, x, 0) - base
     edges = jnp.arange(-neighbors, neighbors + 2, dtype=x.dtype) - 0.5
     gaps = fraction[..., None] - jnp.expand_dims(edges, range(x.ndim))
-    s = s if isinstance(s, float) or s.ndim == 0 else s[..., None]
+    s = s if isinstance(s, float | int) or s.ndim == 0 else s[..., None]
     steps = step(gaps, s, kind)
     weights, total = steps[..., :-1] - steps[..., 1:], steps[..., 0] - steps[..., -1]
     offsets = jnp.arange(-neighbors, neighbors + 1, dtype=x.dtype)

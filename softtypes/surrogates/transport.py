@@ -33,10 +33,10 @@ class Regulariser(NamedTuple):
         return jnp.exp(slack) if self.power is None else jnp.maximum(slack, 0) ** self.power
 
     def slope(self, slack: Array) -> Array:
-        """The derivative of the link; at the kink of `max(u, 0)` that of its left side."""
+        """The derivative of the link; 0 where the slack is positive by no more than its rounding."""
         if self.power is None:
             return jnp.exp(slack)
-        positive = (slack > 0).astype(slack.dtype)
+        positive = (slack > 16 * jnp.finfo(slack.dtype).eps).astype(slack.dtype)
         return positive if self.power == 1 else self.power * positive * slack ** (self.power - 1)
 
     def inverse(self, mass: Array) -> Array:
