@@ -5,9 +5,9 @@ import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
-import numpy as np
-from jax import Array
+from jax import Array, lax
 
 from softtypes._relaxation import Relaxation
 
@@ -51,7 +51,7 @@ def wide_dtype(dtype):
 def as_float(x, dtype=None) -> Array:
     """A float array: as it is, or the float dtype that jnp would promote it to."""
     dtype = dtype or float_dtype(x)
-    return x if getattr(x, "dtype", None) == dtype and not isinstance(x, np.ndarray) else jnp.asarray(x, dtype)
+    return x if isinstance(x, jax.Array) and x.dtype == dtype else jnp.asarray(x, dtype)
 
 
 def effective_softness(relaxation: Relaxation, dtype) -> float | Array:
@@ -84,6 +84,16 @@ def both(rule: Rule, relaxation: Relaxation, *views: Views, **static) -> Views:
     if rule.embed is None and hard.shape != soft.shape:  # a softness per element has more of them
         hard = jnp.broadcast_to(hard, soft.shape)
     return Views(soft, hard)
+
+
+def iota_like(x: Array) -> Array:
+    """`0 .. n-1` along the last axis, in the shape and sharding of x."""
+    return jnp.zeros_like(x, dtype=jnp.int32) + lax.broadcasted_iota(jnp.int32, x.shape, x.ndim - 1)
+
+
+def one_hot_like(index: Array, like: Array) -> Array:
+    """1 at the index along the last axis and 0 elsewhere, in the shape, dtype and sharding of `like`."""
+    return (iota_like(like) == index[..., None].astype(jnp.int32)).astype(like.dtype)
 
 
 def canonical_axes(axis: int | tuple[int, ...] | None, ndim: int) -> tuple[int, ...]:

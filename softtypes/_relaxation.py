@@ -70,6 +70,7 @@ class Relaxation:
 
     def __post_init__(self):
         object.__setattr__(self, "softness", _checked_softness(self.softness))
+        object.__setattr__(self, "_static", isinstance(self.softness, float))
         for name, choices in CHOICES.items():
             check_choice(name, getattr(self, name), choices)
         for name in FLAGS:
@@ -77,8 +78,8 @@ class Relaxation:
 
     @property
     def is_static(self) -> bool:
-        """Whether the softness is a Python number."""
-        return isinstance(self.softness, float)
+        """Whether the softness is a Python number and part of the tree's structure."""
+        return self._static  # remembered, since tree_map may put a number in the place of an array leaf
 
     @property
     def is_hard(self) -> bool:
@@ -163,9 +164,10 @@ def _checked_softness(softness) -> float | Array:
     return softness if jnp.issubdtype(softness.dtype, jnp.floating) else softness.astype(float)
 
 
-def _rebuilt(softness, *settings) -> Relaxation:
+def _rebuilt(softness, *settings, static: bool | None = None) -> Relaxation:
     """The unchecked door, for JAX and for values already checked."""
     out = object.__new__(Relaxation)
+    object.__setattr__(out, "_static", isinstance(softness, float) if static is None else static)
     for name, value in zip(("softness", *SETTINGS), (softness, *settings), strict=True):
         object.__setattr__(out, name, value)
     return out
@@ -179,7 +181,7 @@ def _flatten(relaxation: Relaxation):
 
 def _unflatten(aux, children) -> Relaxation:
     softness, *settings = aux
-    return _rebuilt(*(children or (softness,)), *settings)
+    return _rebuilt(*(children or (softness,)), *settings, static=not children)
 
 
 jax.tree_util.register_pytree_with_keys(Relaxation, _flatten, _unflatten)
@@ -210,13 +212,26 @@ def merge(a: Relaxation | None, b: Relaxation | None) -> Relaxation | None:
         return a
     if a is None or a == b:
         return b
+    _check_settings(a, b)
+    return _rebuilt(_softer(a.softness, b.softness), *a._settings)
+
+
+def merge_at(a: Relaxation | None, b: Relaxation | None, shape: tuple[int, ...], key) -> Relaxation | None:
+    """The relaxation of a value of this shape after an update at a key: where it has one per element, only there."""
+    if a is None or b is None or not (jnp.ndim(a.softness) or jnp.ndim(b.softness)):
+        return merge(a, b)
+    _check_settings(a, b)
+    softness = jnp.broadcast_to(a.softness, shape)
+    return _rebuilt(softness.at[key].set(_softer(softness[key], b.softness)), *a._settings)
+
+
+def _check_settings(a: Relaxation, b: Relaxation) -> None:
     for name in SETTINGS:
         if getattr(a, name) != getattr(b, name):
             raise ValueError(
                 f"two soft values of different {name} cannot be combined: {getattr(a, name)!r} and "
                 f"{getattr(b, name)!r}; bring one over with sft.soft(value, relaxation)"
             )
-    return _rebuilt(_softer(a.softness, b.softness), *a._settings)
 
 
 def _softer(a, b):

@@ -39,7 +39,7 @@ def greater(x: Operand, y: Operand, **relaxation: Unpack[Knobs]) -> SoftBool:
         TypeError: if the operands do not compare, or a knob is unknown.
         ValueError: if a knob has no such choice, or two SoftArrays differ in settings.
 
-    Example:
+    Examples:
         >>> import softtypes as sft
         >>> sft.greater(1.0, 0.0, softness=1.0).probs
         Array(0.7310586, dtype=float32)
@@ -64,7 +64,7 @@ def greater_equal(x: Operand, y: Operand, **relaxation: Unpack[Knobs]) -> SoftBo
         TypeError: if the operands do not compare, or a knob is unknown.
         ValueError: if a knob has no such choice, or two SoftArrays differ in settings.
 
-    Example:
+    Examples:
         >>> import softtypes as sft
         >>> sft.greater_equal(1.0, 1.0).st()
         Array(1., dtype=float32)
@@ -89,7 +89,7 @@ def less(x: Operand, y: Operand, **relaxation: Unpack[Knobs]) -> SoftBool:
         TypeError: if the operands do not compare, or a knob is unknown.
         ValueError: if a knob has no such choice, or two SoftArrays differ in settings.
 
-    Example:
+    Examples:
         >>> import softtypes as sft
         >>> float(sft.less(0.0, 5.0, mode="c2", softness=2.0).probs)
         0.896484375
@@ -114,7 +114,7 @@ def less_equal(x: Operand, y: Operand, **relaxation: Unpack[Knobs]) -> SoftBool:
         TypeError: if the operands do not compare, or a knob is unknown.
         ValueError: if a knob has no such choice, or two SoftArrays differ in settings.
 
-    Example:
+    Examples:
         >>> import softtypes as sft
         >>> bool(sft.less_equal(1.0, 1.0).hard())
         True
@@ -139,7 +139,7 @@ def equal(x: Operand, y: Operand, **relaxation: Unpack[Knobs]) -> SoftBool:
         TypeError: if the operands do not compare, or a knob is unknown.
         ValueError: if a knob has no such choice, or two SoftArrays differ in settings.
 
-    Example:
+    Examples:
         >>> import softtypes as sft
         >>> sft.equal(2.0, 2.0).probs
         Array(1., dtype=float32)
@@ -164,7 +164,7 @@ def not_equal(x: Operand, y: Operand, **relaxation: Unpack[Knobs]) -> SoftBool:
         TypeError: if the operands do not compare, or a knob is unknown.
         ValueError: if a knob has no such choice, or two SoftArrays differ in settings.
 
-    Example:
+    Examples:
         >>> import softtypes as sft
         >>> sft.not_equal(2.0, 7.0).st()
         Array(1., dtype=float32)
@@ -201,7 +201,7 @@ def isclose(
         TypeError: if the operands do not compare, or a knob is unknown.
         ValueError: if a knob has no such choice, or two SoftArrays differ in settings.
 
-    Example:
+    Examples:
         >>> import softtypes as sft
         >>> sft.isclose(1.0, 1.5, atol=0.25, softness=0.25).probs.round(3)
         Array(0.509, dtype=float32)

@@ -26,7 +26,7 @@ def abs(x: Operand, **relaxation: Unpack[Knobs]) -> Array | SoftArray:
         TypeError: if x is no real array or SoftArray, or a knob is unknown.
         ValueError: if a knob has no such choice.
 
-    Example:
+    Examples:
         >>> import softtypes as sft
         >>> sft.abs(-2.5, softness=1.0, mode="c0")
         Array(1.25, dtype=float32)
@@ -49,7 +49,7 @@ def sign(x: Operand, **relaxation: Unpack[Knobs]) -> Array | SoftArray:
         TypeError: if x is no real array or SoftArray, or a knob is unknown.
         ValueError: if a knob has no such choice.
 
-    Example:
+    Examples:
         >>> import softtypes as sft
         >>> sft.sign(2.5, softness=1.0, mode="c0")
         Array(0.5, dtype=float32)
@@ -75,7 +75,7 @@ def heaviside(x: Operand, **relaxation: Unpack[Knobs]) -> Array | SoftArray:
         TypeError: if x is no real array or SoftArray, or a knob is unknown.
         ValueError: if a knob has no such choice.
 
-    Example:
+    Examples:
         >>> import softtypes as sft
         >>> sft.heaviside(1.25, softness=0.5, mode="c0")
         Array(0.75, dtype=float32)
@@ -98,7 +98,7 @@ def sigmoidal(x: Operand, **relaxation: Unpack[Knobs]) -> Array | SoftArray:
         TypeError: if x is no real array or SoftArray, or a knob is unknown.
         ValueError: if a knob has no such choice.
 
-    Example:
+    Examples:
         >>> import softtypes as sft
         >>> sft.sigmoidal(0.0)
         Array(0.5, dtype=float32)
@@ -124,7 +124,7 @@ def relu(x: Operand, **relaxation: Unpack[Knobs]) -> Array | SoftArray:
         TypeError: if x is no real array or SoftArray, or a knob is unknown.
         ValueError: if a knob has no such choice.
 
-    Example:
+    Examples:
         >>> import softtypes as sft
         >>> sft.relu(0.0, softness=1.0)
         Array(0.6931472, dtype=float32)
@@ -147,7 +147,7 @@ def softrelu(x: Operand, **relaxation: Unpack[Knobs]) -> Array | SoftArray:
         TypeError: if x is no real array or SoftArray, or a knob is unknown.
         ValueError: if a knob has no such choice.
 
-    Example:
+    Examples:
         >>> import softtypes as sft
         >>> sft.softrelu(3.0, softness=0.1, mode="c1")
         Array(3., dtype=float32)
@@ -172,7 +172,7 @@ def round(x: Operand, decimals: int = 0, *, neighbor_radius: int = 5, **relaxati
         TypeError: if x is no real array or SoftArray, or a knob is unknown.
         ValueError: if a knob has no such choice.
 
-    Example:
+    Examples:
         >>> import softtypes as sft
         >>> sft.round(2.5, softness=0.05)
         Array(2.5, dtype=float32)
@@ -200,7 +200,7 @@ def clip(
         TypeError: if an operand is no real array or SoftArray, or a knob is unknown.
         ValueError: if a knob has no such choice.
 
-    Example:
+    Examples:
         >>> import softtypes as sft
         >>> sft.clip(7.0, 0.0, 1.0)
         Array(1., dtype=float32)
@@ -226,7 +226,7 @@ def maximum(x: Operand, y: Operand, **relaxation: Unpack[Knobs]) -> Array | Soft
         TypeError: if an operand is no real array or SoftArray, or a knob is unknown.
         ValueError: if a knob has no such choice.
 
-    Example:
+    Examples:
         >>> import softtypes as sft
         >>> sft.maximum(1.0, 3.0, softness=0.1)
         Array(3., dtype=float32)
@@ -250,7 +250,7 @@ def minimum(x: Operand, y: Operand, **relaxation: Unpack[Knobs]) -> Array | Soft
         TypeError: if an operand is no real array or SoftArray, or a knob is unknown.
         ValueError: if a knob has no such choice.
 
-    Example:
+    Examples:
         >>> import softtypes as sft
         >>> sft.minimum(1.0, 3.0, softness=0.1)
         Array(1., dtype=float32)

@@ -36,7 +36,7 @@ def logical_not(x: Truth) -> SoftBool:
     Raises:
         TypeError: if x is a raw number array: wrap probabilities in `SoftBool`.
 
-    Example:
+    Examples:
         >>> import softtypes as sft
         >>> float(sft.logical_not(sft.SoftBool(0.25)).probs)
         0.75
@@ -60,7 +60,7 @@ def logical_and(x: Truth, y: Truth) -> SoftBool:
         TypeError: if an operand is a raw number array: wrap probabilities in `SoftBool`.
         ValueError: if two SoftBools differ in logic.
 
-    Example:
+    Examples:
         >>> import softtypes as sft
         >>> float(sft.logical_and(sft.SoftBool(0.5), sft.SoftBool(0.5)).probs)
         0.25
@@ -84,7 +84,7 @@ def logical_or(x: Truth, y: Truth) -> SoftBool:
         TypeError: if an operand is a raw number array: wrap probabilities in `SoftBool`.
         ValueError: if two SoftBools differ in logic.
 
-    Example:
+    Examples:
         >>> import softtypes as sft
         >>> float(sft.logical_or(sft.SoftBool(0.5), True).probs)
         1.0
@@ -108,7 +108,7 @@ def logical_xor(x: Truth, y: Truth) -> SoftBool:
         TypeError: if an operand is a raw number array: wrap probabilities in `SoftBool`.
         ValueError: if two SoftBools differ in logic.
 
-    Example:
+    Examples:
         >>> import softtypes as sft
         >>> bool(sft.logical_xor(True, False).hard())
         True
@@ -132,7 +132,7 @@ def implies(x: Truth, y: Truth) -> SoftBool:
         TypeError: if an operand is a raw number array: wrap probabilities in `SoftBool`.
         ValueError: if two SoftBools differ in logic.
 
-    Example:
+    Examples:
         >>> import softtypes as sft
         >>> float(sft.implies(sft.SoftBool(0.25), False).probs)
         0.75
@@ -159,7 +159,7 @@ def all(x: Truth, axis: Axis = None, keepdims: bool = False, *, where: Any = Non
         TypeError: if x is a raw number array: wrap probabilities in `SoftBool`.
         ValueError: if an axis does not exist.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, softtypes as sft
         >>> sft.all(sft.SoftBool(jnp.array([0.5, 0.5, 0.5]))).probs
         Array(0.125, dtype=float32)
@@ -184,7 +184,7 @@ def any(x: Truth, axis: Axis = None, keepdims: bool = False, *, where: Any = Non
         TypeError: if x is a raw number array: wrap probabilities in `SoftBool`.
         ValueError: if an axis does not exist.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, softtypes as sft
         >>> sft.any(sft.SoftBool(jnp.array([0.5, 0.5, 0.5]))).probs
         Array(0.875, dtype=float32)
@@ -211,7 +211,7 @@ def log_all(x: Truth, axis: Axis = None, keepdims: bool = False, *, where: Any =
         TypeError: if x is a raw number array: wrap probabilities in `SoftBool`.
         ValueError: if an axis does not exist.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, softtypes as sft
         >>> sft.log_all(sft.SoftBool(jnp.full(1000, 0.875))).round(3)
         Array(-133.531, dtype=float32)
@@ -236,12 +236,12 @@ def log_any(x: Truth, axis: Axis = None, keepdims: bool = False, *, where: Any =
         TypeError: if x is a raw number array: wrap probabilities in `SoftBool`.
         ValueError: if an axis does not exist.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, softtypes as sft
         >>> sft.log_any(sft.SoftBool(jnp.array([0.5, 0.5]))).round(4)
         Array(-0.2877, dtype=float32)
     """
-    return _log_over(rules.log_disjunction_over_axes, SoftBool._certain_or_soft(x, "log_any"), axis, keepdims, where)
+    return _log_over(rules.log_disjunction_over, SoftBool._certain_or_soft(x, "log_any"), axis, keepdims, where)
 
 
 def _log_over(rule, x: SoftBool, axis: Axis, keepdims: bool, where) -> Array:

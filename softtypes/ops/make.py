@@ -25,7 +25,7 @@ def soft(x: Operand, softness: Any = None, mode: str | None = None, **options: A
         TypeError: if x is no real array or SoftArray, or a knob is unknown.
         ValueError: if a knob has no such choice, or the softness does not broadcast to x.
 
-    Example:
+    Examples:
         >>> import jax, softtypes as sft
         >>> hinge = lambda x, y: (sft.soft(x).relu() * sft.soft(y).relu()).st()
         >>> hinge(-0.1, -0.1)

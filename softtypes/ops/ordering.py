@@ -4,17 +4,14 @@ Softness is in units of the standardised data (each row mapped to (0, 1) by the 
 `standardize=False`.
 """
 
-from collections.abc import Mapping
 from typing import Any, TypeAlias, Unpack
 
-import jax.numpy as jnp
 from jax import Array
 
-from softtypes._lift import as_float, canonical_axes
-from softtypes._relaxation import Knobs, resolve
+from softtypes._lift import as_float
+from softtypes._relaxation import Knobs
 from softtypes._typecheck import typechecked
 from softtypes.ops._shared import Operand
-from softtypes.rules import ordering as rules
 from softtypes.types.base import SoftValue, real_array
 from softtypes.types.soft_array import SoftArray
 from softtypes.types.soft_index import SoftIndex
@@ -33,7 +30,9 @@ def _soft_array(name: str, x: Operand) -> SoftArray:
 
 
 @typechecked
-def argmax(x: Operand, axis: int | None = None, keepdims: bool = False, **relaxation: Unpack[Knobs]) -> SoftIndex:
+def argmax(
+    x: Operand, axis: int | None = None, keepdims: bool = False, *, where: Any = None, **relaxation: Unpack[Knobs]
+) -> SoftIndex:
     """Relaxed index of the maximum: the projection of `z / softness` onto the simplex, z the standardised row.
 
     The softmax in mode "smooth", sparse projections in "c0", "c1" and "c2".
@@ -42,6 +41,7 @@ def argmax(x: Operand, axis: int | None = None, keepdims: bool = False, **relaxa
         x: array or SoftArray.
         axis: the axis; None for the flattened array.
         keepdims: whether the axis stays, with size 1.
+        where: bool array, broadcast to x: entries that count. The others have weight exactly 0.
         **relaxation: knobs of `Relaxation`; softness in units of the standardised data.
 
     Returns:
@@ -53,22 +53,25 @@ def argmax(x: Operand, axis: int | None = None, keepdims: bool = False, **relaxa
 
     Source: Prillo, Eisenschlos (2020), SoftSort.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, softtypes as sft
         >>> sft.argmax(jnp.array([1.0, 2.0, 3.0])).probs.round(4)
         Array([0.004, 0.061, 0.935], dtype=float32)
     """
-    return _soft_array("argmax", x).argmax(axis, keepdims, **relaxation)
+    return _soft_array("argmax", x).argmax(axis, keepdims, where=where, **relaxation)
 
 
 @typechecked
-def argmin(x: Operand, axis: int | None = None, keepdims: bool = False, **relaxation: Unpack[Knobs]) -> SoftIndex:
+def argmin(
+    x: Operand, axis: int | None = None, keepdims: bool = False, *, where: Any = None, **relaxation: Unpack[Knobs]
+) -> SoftIndex:
     """Relaxed index of the minimum: the projection of `-z / softness` onto the simplex, z the standardised row.
 
     Args:
         x: array or SoftArray.
         axis: the axis; None for the flattened array.
         keepdims: whether the axis stays, with size 1.
+        where: bool array, broadcast to x: entries that count. The others have weight exactly 0.
         **relaxation: knobs of `Relaxation`; softness in units of the standardised data.
 
     Returns:
@@ -80,23 +83,17 @@ def argmin(x: Operand, axis: int | None = None, keepdims: bool = False, **relaxa
 
     Source: Prillo, Eisenschlos (2020), SoftSort.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, softtypes as sft
         >>> sft.argmin(jnp.array([3.0, 1.0, 2.0])).hard()
         Array(1, dtype=int32)
     """
-    return _soft_array("argmin", x).argmin(axis, keepdims, **relaxation)
+    return _soft_array("argmin", x).argmin(axis, keepdims, where=where, **relaxation)
 
 
-def _extreme(
-    name: str, largest: bool, x: Operand, axis: Axis, keepdims: bool, where, knobs: Mapping
-) -> Array | SoftArray:
-    value = _soft_array(name, x)
-    if isinstance(x, SoftArray):
-        return value._extreme(largest, axis, keepdims, where, knobs)
-    axes = canonical_axes(axis, value.ndim)
-    out = rules.extreme_value(value.values, resolve(knobs), axes, largest, where)
-    return jnp.expand_dims(out, axes) if keepdims else out
+def _as_given(x: Operand, out: SoftArray) -> Array | SoftArray:
+    """Soft for a soft operand, else the plain relaxed array."""
+    return out if isinstance(x, SoftArray) else out.soft()
 
 
 @typechecked
@@ -121,12 +118,12 @@ def max(
 
     Source: Prillo, Eisenschlos (2020), SoftSort.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, softtypes as sft
         >>> sft.max(jnp.array([1.0, 2.0, 3.0])).round(4)
         Array(2.931, dtype=float32)
     """
-    return _extreme("max", True, x, axis, keepdims, where, relaxation)
+    return _as_given(x, _soft_array("max", x).max(axis, keepdims, where=where, **relaxation))
 
 
 @typechecked
@@ -151,9 +148,9 @@ def min(
 
     Source: Prillo, Eisenschlos (2020), SoftSort.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, softtypes as sft
         >>> sft.min(jnp.array([1.0, 2.0, 3.0])).round(4)
         Array(1.069, dtype=float32)
     """
-    return _extreme("min", False, x, axis, keepdims, where, relaxation)
+    return _as_given(x, _soft_array("min", x).min(axis, keepdims, where=where, **relaxation))

@@ -43,7 +43,7 @@ def sqrt(x: Operand) -> Array | SoftArray:
     Raises:
         TypeError: if x is no real array or SoftArray.
 
-    Example:
+    Examples:
         >>> import jax, softtypes as sft
         >>> float(jax.grad(sft.sqrt)(0.0))
         0.0
@@ -64,7 +64,7 @@ def log(x: Operand) -> Array | SoftArray:
     Raises:
         TypeError: if x is no real array or SoftArray.
 
-    Example:
+    Examples:
         >>> import softtypes as sft
         >>> float(sft.log(0.0))
         0.0
@@ -85,7 +85,7 @@ def arcsin(x: Operand) -> Array | SoftArray:
     Raises:
         TypeError: if x is no real array or SoftArray.
 
-    Example:
+    Examples:
         >>> import jax, softtypes as sft
         >>> float(jax.grad(sft.arcsin)(1.0))
         0.0
@@ -106,7 +106,7 @@ def arccos(x: Operand) -> Array | SoftArray:
     Raises:
         TypeError: if x is no real array or SoftArray.
 
-    Example:
+    Examples:
         >>> import jax, softtypes as sft
         >>> float(jax.grad(sft.arccos)(-1.0))
         0.0
@@ -128,7 +128,7 @@ def div(x: Operand, y: Operand) -> Array | SoftArray:
     Raises:
         TypeError: if an operand is no real array or SoftArray.
 
-    Example:
+    Examples:
         >>> import jax, softtypes as sft
         >>> float(jax.grad(sft.div, argnums=1)(1.0, 0.0))
         0.0
@@ -152,7 +152,7 @@ def norm(x: Operand, axis: Axis = None, keepdims: bool = False) -> Array | SoftA
         TypeError: if x is no real array or SoftArray.
         ValueError: if an axis does not exist.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp, softtypes as sft
         >>> jax.grad(sft.norm)(jnp.zeros(2))
         Array([0., 0.], dtype=float32)

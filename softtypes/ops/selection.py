@@ -37,7 +37,7 @@ def where(condition: Operand, x: Operand, y: Operand) -> SoftValue | Array:
     Raises:
         TypeError: if the condition is a raw number array, or the branches do not mix.
 
-    Example:
+    Examples:
         >>> import softtypes as sft
         >>> float(sft.where(sft.SoftBool(0.25), 8.0, 0.0).soft())
         2.0
@@ -91,7 +91,7 @@ def take(a: Operand, indices: Index, axis: int | None = None) -> SoftValue | Arr
         TypeError: if the indices are no SoftIndex and no integers.
         ValueError: if the SoftIndex ranges over another size, or the axis does not exist.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, softtypes as sft
         >>> sft.take(jnp.array([10.0, 20.0]), sft.SoftIndex(jnp.array([0.5, 0.5]))).soft()
         Array(15., dtype=float32)
@@ -118,7 +118,7 @@ def take_along_axis(arr: Operand, indices: Index, axis: int = -1) -> SoftValue |
         TypeError: if the indices are no SoftIndex and no integers.
         ValueError: if the SoftIndex has another number of axes or ranges over another size.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, softtypes as sft
         >>> x = jnp.array([[1.0, 5.0], [7.0, 3.0]])
         >>> sft.take_along_axis(x, sft.argmax(x, axis=1, keepdims=True), axis=1).hard()
@@ -163,7 +163,7 @@ def choose(a: Index, choices: Sequence[Operand] | Operand) -> SoftValue | Array:
         TypeError: if a is no SoftIndex and no integers.
         ValueError: if the SoftIndex ranges over another number of choices.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, softtypes as sft
         >>> sft.choose(sft.SoftIndex(jnp.array([0.5, 0.5])), [1.0, 3.0]).soft()
         Array(2., dtype=float32)
@@ -200,7 +200,7 @@ def dynamic_index_in_dim(operand: Operand, index: Index, axis: int = 0, keepdims
         TypeError: if the index is no SoftIndex and no integer.
         ValueError: if the SoftIndex is no scalar or ranges over another size.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, softtypes as sft
         >>> x = jnp.array([10.0, 20.0])
         >>> sft.dynamic_index_in_dim(x, sft.SoftIndex(jnp.array([0.5, 0.5])), keepdims=False).soft()
@@ -238,7 +238,7 @@ def dynamic_slice_in_dim(operand: Operand, start_index: Index, slice_size: int, 
         TypeError: if the start is no SoftIndex and no integer.
         ValueError: if the SoftIndex is no scalar or ranges over another size, or the slice is longer than the axis.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, softtypes as sft
         >>> start = sft.SoftIndex(jnp.array([0.5, 0.5, 0.0, 0.0]))
         >>> sft.dynamic_slice_in_dim(jnp.array([0.0, 1.0, 2.0, 3.0]), start, 2).soft()
@@ -276,7 +276,7 @@ def dynamic_slice(operand: Operand, start_indices: Sequence[Index], slice_sizes:
         TypeError: if a start is no SoftIndex and no integer.
         ValueError: if there are not as many starts and sizes as axes, or as in `dynamic_slice_in_dim`.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, softtypes as sft
         >>> start = sft.SoftIndex(jnp.array([0.5, 0.5]))
         >>> sft.dynamic_slice(jnp.eye(2), [start, 0], [1, 2]).soft()

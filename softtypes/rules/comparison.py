@@ -44,7 +44,8 @@ def _within(x, y, tolerance, exact, s, relaxation):
     """
     distance = steps.absolute(x - y, s, step_of(relaxation))
     near = _step(tolerance - distance, TIE, exact, s, relaxation)
-    return jnp.minimum(near / steps.step(tolerance, s, step_of(relaxation)), 1)
+    known = jnp.where(jnp.isnan(tolerance), 0, tolerance)
+    return jnp.minimum(near / steps.step(known, s, step_of(relaxation)), 1)
 
 
 def _equal(x, y, s, relaxation):

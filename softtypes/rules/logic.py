@@ -1,12 +1,13 @@
 """Logic rules: a family of t-norms on probabilities, jnp's logic on the exact bits."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable
 
 import jax.numpy as jnp
 from jax import Array
 
 from softtypes._lift import Views, wide_dtype
-from softtypes.surrogates.logic import FAMILIES, log_disjunction_over
+from softtypes.surrogates.logic import FAMILIES
 
 
 def negation(a: Views) -> Views:
@@ -19,7 +20,7 @@ def conjunction(a: Views, b: Views, logic: str) -> Views:
 
 def disjunction(a: Views, b: Views, logic: str) -> Views:
     """`~(~a & ~b)`."""
-    return Views(1 - FAMILIES[logic].conjunction(1 - a.soft, 1 - b.soft), a.hard | b.hard)
+    return Views(FAMILIES[logic].disjunction(a.soft, b.soft), a.hard | b.hard)
 
 
 def exclusive(a: Views, b: Views, logic: str) -> Views:
@@ -38,39 +39,30 @@ def implication(a: Views, b: Views, logic: str) -> Views:
     return disjunction(negation(a), b, logic)
 
 
-def _counted(p: Array, axes: Sequence[int], where) -> tuple[Array, Array | int]:
-    """Entries that do not count set to 1, and how many count along the axes."""
+def _over(fold: Callable, p: Array, axes: tuple[int, ...], where, unit: int) -> Array:
+    """Fold the entries that count along the axes; the others are set to the fold's unit."""
+    wide = p.astype(wide_dtype(p.dtype))
     if where is None:
-        count = 1
-        for axis in axes:
-            count *= p.shape[axis]
-        return p, count
-    where = jnp.broadcast_to(where, p.shape)
-    return jnp.where(where, p, 1), where.sum(axes).astype(p.dtype)
+        count = math.prod(p.shape[axis] for axis in axes)
+    else:
+        where = jnp.broadcast_to(where, p.shape)
+        wide, count = jnp.where(where, wide, unit), where.sum(axes).astype(wide.dtype)
+    return fold(wide, axes, count).astype(p.dtype)
 
 
 def conjunction_over(a: Views, logic: str, axes: tuple[int, ...], where=None) -> Views:
-    wide = a.soft.astype(wide_dtype(a.soft.dtype))
-    soft = FAMILIES[logic].conjunction_over(*_over(wide, axes, where))
-    return Views(soft.astype(a.soft.dtype), jnp.all(a.hard, axes, where=where))
+    soft = _over(FAMILIES[logic].conjunction_over, a.soft, axes, where, 1)
+    return Views(soft, jnp.all(a.hard, axes, where=where))
 
 
 def disjunction_over(a: Views, logic: str, axes: tuple[int, ...], where=None) -> Views:
-    """`~all(~a)`."""
-    return negation(conjunction_over(negation(a), logic, axes, where))
+    soft = _over(FAMILIES[logic].disjunction_over, a.soft, axes, where, 0)
+    return Views(soft, jnp.any(a.hard, axes, where=where))
 
 
 def log_conjunction_over(p: Array, logic: str, axes: tuple[int, ...], where=None) -> Array:
-    wide = p.astype(wide_dtype(p.dtype))
-    return FAMILIES[logic].log_conjunction_over(*_over(wide, axes, where)).astype(p.dtype)
+    return _over(FAMILIES[logic].log_conjunction_over, p, axes, where, 1)
 
 
-def log_disjunction_over_axes(p: Array, logic: str, axes: tuple[int, ...], where=None) -> Array:
-    wide = 1 - p.astype(wide_dtype(p.dtype))
-    entries, axes, count = _over(wide, axes, where)
-    return log_disjunction_over(FAMILIES[logic], 1 - entries, axes, count).astype(p.dtype)
-
-
-def _over(p: Array, axes: tuple[int, ...], where):
-    entries, count = _counted(p, axes, where)
-    return entries, axes, count
+def log_disjunction_over(p: Array, logic: str, axes: tuple[int, ...], where=None) -> Array:
+    return _over(FAMILIES[logic].log_disjunction_over, p, axes, where, 0)

@@ -1,57 +1,84 @@
-"""Ordering rules: weights of order statistics, and the values that they select."""
+"""Ordering rules: rows with their exact order, weights and values of order statistics, ranks.
+
+NaN, infinities and masked entries are ordered exactly, whatever the algorithm: it sees the finite entries that
+count. Positions that fall outside of these select one entry.
+"""
+
+from typing import NamedTuple
 
 import jax
+import jax.core
 import jax.numpy as jnp
-from jax import Array
+import numpy as np
+from jax import Array, lax
 
-from softtypes._lift import Rule, Views, as_float, both, effective_softness, relax, to_last, wide_dtype
-from softtypes._relaxation import Relaxation
+from softtypes._lift import as_float, effective_softness, float_dtype, iota_like, wide_dtype
+from softtypes._relaxation import Relaxation, check_choice
 from softtypes.surrogates import contraction
+from softtypes.surrogates.algorithm import Algorithm, Request, Row
 from softtypes.surrogates.algorithms import ALGORITHMS
 from softtypes.surrogates.modes import MODES
-from softtypes.surrogates.standardize import standardize
+from softtypes.surrogates.standardize import deviation, moments, standardize
 
 
-def keys_of(x: Array, relaxation: Relaxation, largest: bool, where: Array | None) -> Array:
-    """What the algorithms order: the row (standardised), its infinities, NaN beyond all, masked entries below."""
+class Ordering(NamedTuple):
+    """What an operator orders by: the direction, whether NaN comes first, and which entries count."""
+
+    descending: bool = False
+    nan_first: bool = False
+    where: Array | None = None  # (..., n)
+
+
+class Wanted(NamedTuple):
+    """Which order statistics: a kind of request, and positions `(..., k)` that count from the first in the order."""
+
+    kind: str
+    positions: Array
+
+
+# Rows
+
+
+def row_of(x: Array, ordering: Ordering, relaxation: Relaxation, kind: str) -> Row:
+    """The row's keys and exact order; of an extreme only the first entry in the order, which needs no sort."""
+    signed = -x if ordering.descending else x
     finite = jnp.isfinite(x)
-    keys = standardize(x, finite if where is None else finite & where) if relaxation.standardize else x
-    keys = jnp.where(finite, keys, x)
-    keys = jnp.where(jnp.isnan(x), jnp.inf, keys if largest else -keys)
-    return keys if where is None else jnp.where(where, keys, -jnp.inf)
+    counted = finite if ordering.where is None else finite & ordering.where
+    level = _level(signed, ordering)
+    order = _first(level, signed) if kind == "extreme" else _order(level, signed)
+    keys = standardize(signed, counted) if relaxation.standardize else signed
+    return Row(jnp.where(counted, keys, 0), counted, order, (level < 0).sum(-1, keepdims=True, dtype=jnp.int32))
 
 
-def _algorithm(relaxation: Relaxation, default: str):
-    return ALGORITHMS[relaxation.algorithm or default]
+def exact_order(x: Array, ordering: Ordering) -> Array:
+    """The stable order of the exact values; masked entries come last, in their original order."""
+    signed = reverse(x) if ordering.descending else x
+    return _order(_level(signed, ordering), signed)
 
 
-def _extreme_weights(x, s, relaxation, largest, where):
-    keys = keys_of(x, relaxation, largest, where)
-    return _algorithm(relaxation, "softsort").extreme_weights(keys, s, MODES[relaxation.mode])
+def reverse(x: Array) -> Array:
+    """The opposite order: `-x`, or the complement for integers and Booleans, which can't overflow."""
+    return -x if jnp.issubdtype(x.dtype, jnp.floating) else ~x
 
 
-def _extreme_index(x, largest, where):
-    arg = jnp.argmax if largest else jnp.argmin
-    if where is None:
-        return arg(x, -1)
-    index = arg(jnp.where(where, x, _least(x.dtype) if largest else _greatest(x.dtype)), -1)
-    counted = jnp.take_along_axis(where, index[..., None], -1)[..., 0]
-    return jnp.where(counted, index, jnp.argmax(where, -1))  # every entry that counts is as low as a masked one
+def _order(level: Array, signed: Array) -> Array:
+    places = iota_like(signed)
+    value = jnp.where(level == 0, signed, jnp.zeros_like(signed))
+    return lax.sort((level, value, places), num_keys=2, is_stable=True)[2]
 
 
-def _least(dtype):
-    return -jnp.inf if jnp.issubdtype(dtype, jnp.floating) else dtype.type(jnp.iinfo(dtype).min)
+def _first(level: Array, signed: Array) -> Array:
+    lowest = level == level.min(-1, keepdims=True)
+    return jnp.argmin(jnp.where(lowest, jnp.where(level == 0, signed, 0), jnp.inf), -1, keepdims=True)
 
 
-def _greatest(dtype):
-    return jnp.inf if jnp.issubdtype(dtype, jnp.floating) else dtype.type(jnp.iinfo(dtype).max)
-
-
-def one_hot(index: Array, x: Array, **_) -> Array:
-    return jax.nn.one_hot(index, x.shape[-1])
-
-
-EXTREME = Rule(_extreme_weights, _extreme_index, one_hot)
+def _level(signed: Array, ordering: Ordering) -> Array:
+    """Finite entries are at level 0, infinities beside them, NaN beyond, masked entries last of all."""
+    level = jnp.zeros_like(signed, dtype=jnp.int32)
+    if jnp.issubdtype(signed.dtype, jnp.floating):
+        level = jnp.where(jnp.isinf(signed), jnp.where(signed > 0, 1, -1), level)
+        level = jnp.where(jnp.isnan(signed), -2 if ordering.nan_first else 2, level)
+    return level if ordering.where is None else jnp.where(ordering.where, level, 3)
 
 
 def per_row(relaxation: Relaxation, ndim: int, axes: tuple[int, ...]) -> Relaxation:
@@ -68,59 +95,297 @@ def per_row(relaxation: Relaxation, ndim: int, axes: tuple[int, ...]) -> Relaxat
     return relaxation.map_softness(lambda s: jnp.squeeze(s, axes)[..., None], softness.shape)
 
 
-def extreme_weights(x: Array, relaxation: Relaxation, axes: tuple[int, ...], largest: bool, where=None) -> Array:
-    """Weights `(..., n)` of the largest or smallest entry over the flattened axes."""
-    where = _row_mask(x, axes, where)
-    row = per_row(relaxation, x.ndim, axes)
-    return relax(EXTREME, row, to_last(x, axes), largest=largest, where=where)
+def algorithm_of(relaxation: Relaxation, default: str, *, weights: bool) -> Algorithm:
+    """The algorithm asked for, if it can do what is wanted of it; the error names those that can."""
+    name = relaxation.algorithm or default
+    algorithm = ALGORITHMS[name]
+    if weights and not algorithm.has_weights:
+        able = tuple(key for key, other in ALGORITHMS.items() if other.has_weights)
+        _refuse(name, "has no weights over the entries, which an index is made of", able)
+    if relaxation.mode not in (*algorithm.modes, "hard"):
+        able = tuple(key for key, other in ALGORITHMS.items() if relaxation.mode in other.modes)
+        _refuse(name, f"has no mode {relaxation.mode!r} (it has {', '.join(map(repr, algorithm.modes))})", able)
+    return algorithm
 
 
-def extreme_index(x: Views, relaxation: Relaxation, axes: tuple[int, ...], largest: bool, where=None) -> Views:
-    """Both views of argmax or argmin."""
-    rows = Views(to_last(x.soft, axes), to_last(x.hard, axes))
-    row = per_row(relaxation, x.soft.ndim, axes)
-    return both(EXTREME, row, rows, largest=largest, where=_row_mask(x.hard, axes, where))
+def _refuse(name: str, why: str, able: tuple[str, ...]):
+    raise ValueError(f"algorithm {name!r} {why}; those that do are {', '.join(map(repr, able))}")
 
 
-def log_extreme_weights(
-    x: Array, relaxation: Relaxation, axes: tuple[int, ...], largest: bool, where=None
-) -> Array | None:
-    """Logarithms of the weights where the mode and the algorithm have them exactly, else None."""
-    mode = MODES.get(relaxation.mode)
-    if mode is None or relaxation.is_hard:
-        return None
-    rows, wide = to_last(x, axes), wide_dtype(x.dtype)
-    keys = keys_of(rows.astype(wide), relaxation, largest, _row_mask(x, axes, where))
+# Order statistics of the last axis; positions (..., k) count from the first entry in the order
+
+
+def _exact_weights(row: Row, positions: Array, dtype) -> Array:
+    index = jnp.take_along_axis(row.order, positions, -1).astype(jnp.int32)
+    return (index[..., :, None] == iota_like(row.keys)[..., None, :]).astype(dtype)
+
+
+def _relative(row: Row, positions: Array) -> tuple[Array, Array]:
+    """Which positions fall among the entries that the algorithm sees, and where."""
+    inside = (positions >= row.start) & (positions < row.start + row.count)
+    return inside, jnp.clip(positions - row.start, 0, jnp.maximum(row.count - 1, 0))
+
+
+def weights(x: Array, wanted: Wanted, ordering: Ordering, relaxation: Relaxation, default: str) -> Array:
+    """Weights `(..., k, n)` of order statistics over the entries."""
+    wide = as_float(x, wide_dtype(x.dtype))
+    row = row_of(wide, ordering, relaxation, wanted.kind)
+    exact = _exact_weights(row, wanted.positions, wide.dtype)
+    if relaxation.is_hard:
+        return exact.astype(x.dtype)
+    algorithm = algorithm_of(relaxation, default, weights=True)
+    inside, places = _relative(row, wanted.positions)
     s = effective_softness(relaxation, x.dtype)
-    logs = _algorithm(relaxation, "softsort").log_extreme_weights(keys, s, mode)
-    return None if logs is None else logs.astype(x.dtype)
+    soft = algorithm.weights(row, Request(wanted.kind, places), s, MODES[relaxation.mode])
+    return jnp.where((inside & _soft(relaxation))[..., None], soft, exact).astype(x.dtype)
 
 
-def _row_mask(x: Array, axes: tuple[int, ...], where):
-    return None if where is None else to_last(jnp.broadcast_to(where, x.shape), axes)
+def log_weights(x: Array, wanted: Wanted, ordering: Ordering, relaxation: Relaxation, default: str) -> Array | None:
+    """Their logarithms, where the algorithm has them exactly in this mode."""
+    if relaxation.is_hard:
+        return None
+    wide = as_float(x, wide_dtype(x.dtype))
+    row = row_of(wide, ordering, relaxation, wanted.kind)
+    inside, places = _relative(row, wanted.positions)
+    s = effective_softness(relaxation, x.dtype)
+    algorithm = algorithm_of(relaxation, default, weights=True)
+    logs = algorithm.log_weights(row, Request(wanted.kind, places), s, MODES[relaxation.mode])
+    if logs is None:
+        return None
+    exact = jnp.where(_exact_weights(row, wanted.positions, wide.dtype) > 0, 0, -jnp.inf)
+    return jnp.where((inside & _soft(relaxation))[..., None], logs, exact).astype(x.dtype)
 
 
-def extreme_value(x: Array, relaxation: Relaxation, axes: tuple[int, ...], largest: bool, where=None) -> Array:
-    """The expected value of the original entries under the weights; NaN where no entry counts."""
-    weights = extreme_weights(x, relaxation, axes, largest, where)
-    if not relaxation.gated_grad:
-        weights = jax.lax.stop_gradient(weights)
-    wide = wide_dtype(x.dtype)
-    value = contraction.dot(weights.astype(wide), to_last(as_float(x, wide), axes)).astype(x.dtype)
-    return value if where is None else _or_nan(value, x, axes, where)
+def _soft(relaxation: Relaxation) -> Array | bool:
+    """Where the softness is not 0, `(..., 1)`."""
+    return True if relaxation.is_static else relaxation.softness > 0
 
 
-def hard_extreme(x: Array, axes: tuple[int, ...], largest: bool, where=None) -> Array:
-    """jnp's max or min; of no entry at all NaN."""
+def has_weights(relaxation: Relaxation) -> bool:
+    """Whether the algorithm asked for has weights over the entries, which an index is made of."""
+    return relaxation.algorithm is None or ALGORITHMS[relaxation.algorithm].has_weights
+
+
+def values(x: Array, wanted: Wanted, ordering: Ordering, relaxation: Relaxation, default: str) -> Array:
+    """Expected values `(..., k)` of order statistics: `weights @ x`, or what an algorithm without them gives."""
+    algorithm = algorithm_of(relaxation, default, weights=False)
+    wide = as_float(x, wide_dtype(x.dtype))
+    if algorithm.has_weights or relaxation.is_hard:
+        rows = weights(wide, wanted, ordering, relaxation, default)
+        rows = rows if relaxation.gated_grad else lax.stop_gradient(rows)
+        return contraction.dot(rows, wide[..., None, :]).astype(x.dtype)
+    row = row_of(wide, ordering, relaxation, "sort")
+    inside, places = _relative(row, wanted.positions)
+    s = effective_softness(relaxation, x.dtype)
+    keys = algorithm.values(row, s, MODES[relaxation.mode])
+    soft = jnp.take_along_axis(_in_unit_of_x(keys, wide, row, ordering, relaxation), places, -1)
+    exact = jnp.take_along_axis(wide, jnp.take_along_axis(row.order, wanted.positions, -1), -1)
+    return jnp.where(inside & _soft(relaxation), soft, exact).astype(x.dtype)
+
+
+def _in_unit_of_x(keys: Array, x: Array, row: Row, ordering: Ordering, relaxation: Relaxation) -> Array:
+    """Undo the standardisation and the sign: `mean + std logit(z)`."""
+    if relaxation.standardize:
+        scale, mean, variance = moments(-x if ordering.descending else x, row.counted)
+        used = jnp.clip(keys, jnp.finfo(keys.dtype).tiny, 1 - jnp.finfo(keys.dtype).epsneg)
+        keys = mean + scale * jnp.where(variance > 0, deviation(scale, variance), 0) * jnp.log(used / (1 - used))
+    return -keys if ordering.descending else keys
+
+
+# Operators on the last axis
+
+
+def extreme(x: Array) -> Wanted:
+    """The first entry in the order."""
+    return Wanted("extreme", jnp.zeros_like(x[..., :1], dtype=jnp.int32))
+
+
+def first(x: Array, k: int | None) -> Wanted:
+    """The first k entries in the order, or all of them."""
+    return Wanted("sort" if k is None else "top", iota_like(x)[..., :k])
+
+
+def uniform_where_empty(rows: Array, where: Array | None) -> Array:
+    """A row in which nothing counts has uniform weights."""
+    if where is None:
+        return rows
+    return jnp.where(where.any(-1)[..., None, None], rows, 1 / rows.shape[-1])
+
+
+def nan_where_empty(out: Array, where: Array | None) -> Array:
+    """A row in which nothing counts has no value, in the dtypes that can say so."""
+    if where is None or not jnp.issubdtype(out.dtype, jnp.floating):
+        return out
+    return jnp.where(where.any(-1, keepdims=True), out, jnp.nan)
+
+
+def ranks(x: Array, ordering: Ordering, relaxation: Relaxation) -> Array:
+    """Relaxed ranks from 1; exact, ties averaged, for infinities; 0 for masked entries."""
+    algorithm = algorithm_of(relaxation, "neuralsort", weights=False)
+    wide = as_float(x, wide_dtype(x.dtype))
+    row = row_of(wide, ordering, relaxation, "rank")
+    exact = exact_ranks(wide, ordering)
+    if not relaxation.is_hard:
+        s = effective_softness(relaxation, x.dtype)
+        soft = algorithm.ranks(row, s, MODES[relaxation.mode]) + row.start
+        exact = jnp.where(row.counted & _soft(relaxation), soft, exact)
+    return exact.astype(x.dtype)
+
+
+def exact_ranks(x: Array, ordering: Ordering) -> Array:
+    """Ranks from 1 as floats, tied entries sharing their mean; 0 for masked entries."""
+    signed = reverse(x) if ordering.descending else x
+    level = _level(signed, ordering)
+    order = _order(level, signed)
+    level, value = (jnp.take_along_axis(a, order, -1) for a in (level, jnp.where(level == 0, signed, 0 * signed)))
+    changes = (level[..., 1:] != level[..., :-1]) | (value[..., 1:] != value[..., :-1])
+    edge = jnp.ones((*x.shape[:-1], min(1, x.shape[-1])), bool)
+    places = iota_like(x)
+    first = lax.cummax(jnp.where(jnp.concatenate([edge, changes], -1), places, 0), axis=x.ndim - 1)
+    closing = jnp.where(jnp.concatenate([changes, edge], -1), places, x.shape[-1])
+    last = lax.cummin(closing, axis=x.ndim - 1, reverse=True)
+    shared = 1 + (first + last).astype(float_dtype(x)) / 2
+    rank = jnp.take_along_axis(shared, jnp.argsort(order, -1), -1)
+    return rank if ordering.where is None else jnp.where(ordering.where, rank, 0)
+
+
+# Quantiles
+
+QUANTILE_METHODS = ("linear", "lower", "higher", "nearest", "midpoint", "inverted_cdf")
+
+
+def quantile(
+    x: Array, q: Array, method: str, where: Array | None, shares: Array | None
+) -> tuple[Wanted, Array | None, Ordering]:
+    """The order statistics that quantiles `q`, a vector, lie between, and the weight of the upper ones `(..., q)`.
+
+    A method that takes one order statistic has no such weight. A NaN among the entries that count is the quantile.
+    """
+    check_choice("method", method, QUANTILE_METHODS)
+    if shares is not None and method != "inverted_cdf":
+        raise ValueError(f"weights need method='inverted_cdf', as in jnp.quantile; got method={method!r}")
+    ordering = Ordering(nan_first=True, where=where)
+    counted = jnp.ones(x.shape, bool) if where is None else where
+    last = jnp.maximum(counted.sum(-1, keepdims=True, dtype=jnp.int32) - 1, 0)
+    poisoned = (jnp.isnan(x) & counted).any(-1, keepdims=True)
+    q = q.reshape((1,) * (x.ndim - 1) + q.shape)
+    place = q * last.astype(q.dtype)
+    low = jnp.clip(jnp.floor(place).astype(jnp.int32), 0, last)
+    share = place - jnp.floor(place)
+    high = jnp.minimum(low + 1, last)
+    if method in ("linear", "midpoint"):
+        positions = jnp.concatenate([low, high], -1)
+        upper = share if method == "linear" else jnp.where(share > 0, 0.5, 0.0).astype(q.dtype)
+        return Wanted("between", jnp.where(poisoned, 0, positions)), upper, ordering
+    if method == "inverted_cdf":
+        single = _inverted_cdf(x, q, ordering, counted, shares)
+    else:
+        up = {"lower": jnp.zeros_like(share, bool), "higher": share > 0, "nearest": share > 0.5}[method]
+        single = jnp.where(up, high, low)
+    return Wanted("single", jnp.where(poisoned, 0, single)), None, ordering
+
+
+def _inverted_cdf(x: Array, q: Array, ordering: Ordering, counted: Array, shares: Array | None) -> Array:
+    """The first position at which the cumulated weights reach `q` of their sum."""
+    shares = jnp.where(counted, jnp.ones_like(x) if shares is None else shares.astype(x.dtype), 0)
+    total = jnp.cumsum(jnp.take_along_axis(shares, exact_order(x, ordering), -1), -1)
+    position = (total[..., None, :] < (q * total[..., -1:])[..., :, None]).sum(-1)
+    return jnp.minimum(position, jnp.maximum(counted.sum(-1, keepdims=True, dtype=jnp.int32) - 1, 0))
+
+
+def between(rows: Array, upper: Array | None, axis: int = -1) -> Array:
+    """Interpolate the lower half of the entries along an axis with the upper half; exactly at weights 0 and 1."""
+    if upper is None:
+        return rows
+    low, high = jnp.split(rows, 2, axis)
+    dtype = rows.dtype
+    low, high, upper = jnp.broadcast_arrays(low, high, upper.astype(dtype))
+    return contraction.mix(upper, high, low)
+
+
+def check_unit_interval(name: str, q) -> None:
+    """Refuse a probability outside of [0, 1], where that can be seen."""
+    if isinstance(q, jax.core.Tracer):
+        return
+    if not np.all((np.asarray(q) >= 0) & (np.asarray(q) <= 1)):
+        raise ValueError(f"{name} must lie in [0, 1]; got {q}")
+
+
+# Exact counterparts, on the hard view
+
+
+def hard_extreme(x: Array, largest: bool, where: Array | None) -> Array:
+    """jnp's max or min of the last axis; of no entry at all NaN."""
     reduce = jnp.max if largest else jnp.min
     if where is None:
-        return reduce(x, axes)
-    value = reduce(x, axes, initial=_least(x.dtype) if largest else _greatest(x.dtype), where=where)
-    return _or_nan(value, x, axes, where)
+        return reduce(x, -1)
+    value = reduce(x, -1, initial=_outermost(x.dtype, largest), where=where)
+    return nan_where_empty(value[..., None], where)[..., 0]
 
 
-def _or_nan(value: Array, x: Array, axes: tuple[int, ...], where: Array) -> Array:
-    """NaN where no entry counts, in the dtypes that have one."""
-    if not jnp.issubdtype(value.dtype, jnp.floating):
-        return value
-    return jnp.where(jnp.broadcast_to(where, x.shape).any(axes), value, jnp.nan)
+def hard_extreme_index(x: Array, largest: bool, where: Array | None) -> Array:
+    """jnp's argmax or argmin of the last axis; of no entry at all 0."""
+    arg = jnp.argmax if largest else jnp.argmin
+    if where is None:
+        return arg(x, -1)
+    index = arg(jnp.where(where, x, _outermost(x.dtype, largest)), -1)
+    counted = jnp.take_along_axis(where, index[..., None], -1)[..., 0]
+    return jnp.where(counted, index, jnp.argmax(where, -1))  # every entry that counts is as extreme as a masked one
+
+
+def _outermost(dtype, largest: bool) -> Array:
+    """The value that no other is beyond, from the far side."""
+    if jnp.issubdtype(dtype, jnp.bool_):
+        return jnp.asarray(not largest)
+    if jnp.issubdtype(dtype, jnp.floating):
+        return jnp.asarray(-jnp.inf if largest else jnp.inf, dtype)
+    info = jnp.iinfo(dtype)
+    return jnp.asarray(info.min if largest else info.max, dtype)
+
+
+def hard_order(x: Array, k: int | None, ordering: Ordering) -> Array:
+    """jnp's argsort of the last axis, or the indices of top_k."""
+    if ordering.where is None and k is None:
+        return jnp.argsort(x, -1, descending=ordering.descending)
+    if ordering.where is None:
+        return lax.top_k(x, k)[1]
+    return exact_order(x, ordering)[..., :k]
+
+
+def hard_sorted(x: Array, k: int | None, ordering: Ordering) -> Array:
+    """jnp's sort of the last axis, or the values of top_k."""
+    if ordering.where is None:
+        return jnp.sort(x, -1, descending=ordering.descending) if k is None else lax.top_k(x, k)[0]
+    return jnp.take_along_axis(x, hard_order(x, k, ordering), -1)
+
+
+def hard_ranks(x: Array, ordering: Ordering) -> Array:
+    """The average ranks of `jax.scipy.stats.rankdata`, NaN for a row with a NaN that counts."""
+    ranked = exact_ranks(x, ordering)
+    counted = jnp.ones(x.shape, bool) if ordering.where is None else ordering.where
+    poisoned = (jnp.isnan(x) & counted).any(-1, keepdims=True)
+    return jnp.where(poisoned & counted, jnp.nan, ranked)
+
+
+def hard_quantile(x: Array, q: Array, method: str, where: Array | None, shares: Array | None) -> Array:
+    """jnp's quantile of the last axis, quantiles first; with a mask that of the entries that count."""
+    x = as_float(x)
+    q = q.astype(x.dtype)
+    if where is None:
+        given = {} if shares is None else {"weights": shares.astype(x.dtype)}
+        return jnp.quantile(x, q, -1, method=method, **given)
+    wanted, upper, ordering = quantile(x, q, method, where, shares)
+    order = exact_order(x, ordering)
+    picked = jnp.take_along_axis(x, jnp.take_along_axis(order, wanted.positions, -1), -1)
+    return jnp.moveaxis(nan_where_empty(between(picked, upper), where), -1, 0)
+
+
+def hard_quantile_index(x: Array, q: Array, method: str, where: Array | None, shares: Array | None) -> Array:
+    """The index of the order statistic that the quantile is nearest to, `(..., q)`."""
+    x = as_float(x)
+    wanted, upper, ordering = quantile(x, q, method, where, shares)
+    positions = wanted.positions
+    if upper is not None:
+        low, high = jnp.split(positions, 2, -1)
+        positions = jnp.where(upper > 0.5, high, low)
+    return jnp.take_along_axis(exact_order(x, ordering), positions, -1)

@@ -155,28 +155,27 @@ class _Search(NamedTuple):
 # Rows are laid out as (..., chunks, width); a block is a run of `2 * half` chunks. One
 # compiled loop serves the log2(_CHUNKS) levels of a layout, since XLA needs some 0.2 s
 # to compile each loop.
-_CHUNKS = 16
+_CHUNKS = 32
 
 
 class _Blocks:
-    """Pairs of neighbouring runs of `half` chunks, which meet at a seam."""
+    """Pairs of neighbouring runs of `2^k` chunks, which meet at a seam."""
 
-    def __init__(self, chunks, width, half):
+    def __init__(self, chunks, width, k):
         chunk = jnp.arange(chunks)
-        parent = chunk // (2 * half)
-        self.left = (chunk // half % 2 == 0)[:, None]
-        self.seam = parent * 2 * half + half - 1
+        parent = chunk >> (k + 1)
+        self.left = (chunk >> k & 1 == 0)[:, None]
+        self.seam = (parent << 1 | 1) << k
         self.same = parent[:, None] == parent
-        last_chunk = (chunk + 1) % (2 * half) == 0
-        self.last = last_chunk[:, None] & (jnp.arange(width) == width - 1)
+        self.last = (((chunk + 1) >> (k + 1)) > parent)[:, None] & (jnp.arange(width) == width - 1)
 
     def before(self, x):
         """Value of the last left element, per chunk."""
-        return jnp.take(x[..., -1], self.seam, axis=-1)
+        return x[..., -1].at[..., self.seam - 1].get(mode="promise_in_bounds")
 
     def after(self, x):
         """Value of the first right element, per chunk."""
-        return jnp.take(x[..., 0], self.seam + 1, axis=-1)
+        return x[..., 0].at[..., self.seam].get(mode="promise_in_bounds")
 
     def sums(self, *terms):
         """Sums over each block, per chunk."""
@@ -218,7 +217,7 @@ def _merge_chunks(problem, state, chunks, width, regulariser):
     level = _Sorted(*arrays, *(x[..., None, None] for x in problem[3:]))
 
     def merge(k, state):
-        return _merge(level, *state, _Blocks(chunks, width, 1 << k), regulariser)
+        return _merge(level, *state, _Blocks(chunks, width, k), regulariser)
 
     state = lax.fori_loop(0, chunks.bit_length() - 1, merge, tuple(x.reshape(layout) for x in state))
     return tuple(x.reshape(shape) for x in state)
@@ -227,16 +226,17 @@ def _merge_chunks(problem, state, chunks, width, regulariser):
 def _merge(level, e, joined, blocks, regulariser):
     """Pool what violates the order across the seam of every block."""
     r = regulariser.inverse(level.w / level.unit)
-    gap = (level.w - blocks.before(level.w)[..., None]) / level.unit
-    d = (level.z - blocks.before(level.z)[..., None]) / level.softness
-    d = d - regulariser.inverse_gap(gap, r, blocks.before(r)[..., None])
+    origin = _Sorted(*(blocks.before(x)[..., None] for x in level[:2]), *level[2:])
+    gap = (level.w - origin.w) / level.unit
+    gap = regulariser.inverse_gap(gap, r, regulariser.inverse(origin.w / level.unit))
+    # At +infinity an invalid element is in nobody's way.
+    d = jnp.where(level.valid, (level.z - origin.z) / level.softness - gap, jnp.inf)
     v = d - e
     low, high = blocks.after(v), blocks.before(v)
-    violated = blocks.after(level.valid) & (high > low)
-    pooled_at = partial(_pooled, v, level.valid, blocks.left)
+    pooled_at = partial(_pooled, v, blocks.left)
     correction = partial(regulariser.correction, r, blocks=blocks)
-    value = _pooled_value(d, correction, pooled_at, _Search(low, high, low, violated))
-    pooled = pooled_at(value) & violated[..., None]
+    value = _pooled_value(d, correction, pooled_at, _Search(low, high, low, low < high))
+    pooled = pooled_at(value) & (low < high)[..., None]
     joined |= pooled & _next(pooled) & ~blocks.last
     return jnp.where(pooled, d - value[..., None], e), joined
 
@@ -247,10 +247,10 @@ def _next(flags):
     return jnp.roll(flat, -1, axis=-1).reshape(flags.shape)
 
 
-def _pooled(v, valid, left, value):
+def _pooled(v, left, value):
     """Left elements above `value` and right elements below it."""
     value = value[..., None]
-    return valid & jnp.where(left, v > value, v < value)
+    return jnp.where(left, v > value, v < value)
 
 
 def _pooled_value(d, correction, pooled_at, start):
@@ -273,7 +273,7 @@ def _pooled_value(d, correction, pooled_at, start):
         value = jnp.where(search.open, value, search.value)
         return _Search(low, high, value, search.open & ~settled & (low < middle) & (middle < high))
 
-    middle = jnp.where(start.open, start.low + (start.high - start.low) / 2, start.low)
+    middle = jnp.where(start.open, start.low + (start.high - start.low) / 2, start.high)
     return _bounded_while(step, start._replace(value=middle)).value
 
 
@@ -298,7 +298,7 @@ def _block_ends(joined):
     return lax.cummin(ends, axis=ends.ndim - 1, reverse=True)
 
 
-def _block_sum(x, ends):
+def block_sum(x, ends):
     """Sum of `x` over each element's block."""
     if not x.size:
         return x
@@ -306,6 +306,11 @@ def _block_sum(x, ends):
     rows = jnp.arange(x.size // n).reshape(*x.shape[:-1], 1)
     labels = (ends + n * rows).ravel()
     return jax.ops.segment_sum(x.ravel(), labels, x.size)[labels].reshape(x.shape)
+
+
+def block_mean(x, ends):
+    """Mean of `x` over each element's block."""
+    return block_sum(x, ends) / block_sum(jnp.ones_like(x), ends)
 
 
 def _at_end(x, ends):
@@ -338,25 +343,23 @@ def _dual_jvp(mode, primals, tangents):
     du = jnp.where(_alone(ends), 0, (dz - drift) / softness)
     top = _at_end(lax.stop_gradient(t), ends)
     by_position, by_value = _REGULARISERS[mode].sensitivity(t, w, top)
-    total = _block_sum(by_position, ends)
-    dv = _block_sum(by_position * du - by_value * dw, ends) / jnp.where(total > 0, total, 1)
+    total = block_sum(by_position, ends)
+    dv = block_sum(by_position * du - by_value * dw, ends) / jnp.where(total > 0, total, 1)
     return t, du - dv
 
 
 @jax.custom_jvp
-def _tied(x, ends):
+def tied(x, ends):
     """`x`, its derivative averaged over ties: the mean over the orders they could take."""
     return x
 
 
-@_tied.defjvp
+@tied.defjvp
 def _tied_jvp(primals, tangents):
-    x, ends = primals
-    mean = _block_sum(tangents[0], ends) / _block_sum(jnp.ones_like(tangents[0]), ends)
-    return _tied(x, ends), mean
+    return tied(*primals), block_mean(tangents[0], primals[1])
 
 
-def _tie_ends(x, valid):
+def tie_ends(x, valid):
     """Blocks of equal neighbours in sorted order."""
     following = jnp.roll(x, -1, axis=-1)
     joined = (x == following) & valid & jnp.roll(valid, -1, axis=-1)
@@ -382,7 +385,7 @@ def _project_sorted(problem, mode):
 # Public ----------------------------------------------------------------------
 
 
-def _prepare(z, softness, mask):
+def working_copies(z, softness, mask):
     """Working copies: at least float32, masked elements 0, softness with a last axis."""
     dtype = jnp.promote_types(z.dtype, jnp.float32)
     mask = jnp.ones(z.shape, bool) if mask is None else jnp.broadcast_to(mask, z.shape)
@@ -392,7 +395,7 @@ def _prepare(z, softness, mask):
     return z, softness[..., None], mask
 
 
-def _ascending_order(z, mask):
+def ascending_order(z, mask):
     """Indices that sort `z`, masked elements last in their original order."""
     n = z.shape[-1]
     index = lax.broadcasted_iota(jnp.int32, z.shape, z.ndim - 1)
@@ -400,18 +403,18 @@ def _ascending_order(z, mask):
     return lax.sort(operands, num_keys=2)[2] if n else index
 
 
-def _inverse(order):
+def inverse_order(order):
     """Inverse permutation along the last axis."""
     return jnp.put_along_axis(
         order, order, lax.broadcasted_iota(order.dtype, order.shape, order.ndim - 1), axis=-1, inplace=False
     )
 
 
-def _sorted_by(order, *arrays):
+def sorted_by(order, *arrays):
     return tuple(jnp.take_along_axis(x, order, axis=-1) for x in arrays)
 
 
-def _grid(mask, z):
+def grid(mask, z):
     """`0 .. n-1` in the shape of `z`, and `max(m-1, 1)`, `m` the number left by the mask."""
     steps = jnp.maximum(mask.sum(-1, keepdims=True) - 1, 1).astype(z.dtype)
     return lax.broadcasted_iota(z.dtype, z.shape, z.ndim - 1), steps
@@ -451,13 +454,13 @@ def project(z, w, softness=0.1, mode="smooth", mask=None):
     """
     dtype = jnp.result_type(z, w)
     z, w = jnp.broadcast_arrays(z.astype(dtype), w.astype(dtype))
-    z, softness, mask = _prepare(z, softness, mask)
+    z, softness, mask = working_copies(z, softness, mask)
     w = jnp.where(mask, w, 0).astype(z.dtype)
-    order = _ascending_order(z, mask)
-    z, valid = _sorted_by(order, z, mask)
-    (w,) = _sorted_by(_ascending_order(w, mask), w)
-    problem = _Sorted(z, _tied(w, _tie_ends(w, valid)), valid, softness, jnp.ones_like(softness))
-    (y,) = _sorted_by(_inverse(order), _project_sorted(problem, mode))
+    order = ascending_order(z, mask)
+    z, valid = sorted_by(order, z, mask)
+    (w,) = sorted_by(ascending_order(w, mask), w)
+    problem = _Sorted(z, tied(w, tie_ends(w, valid)), valid, softness, jnp.ones_like(softness))
+    (y,) = sorted_by(inverse_order(order), _project_sorted(problem, mode))
     return jnp.where(mask, y, 0).astype(dtype)
 
 
@@ -474,10 +477,10 @@ def soft_sort(z, softness=0.1, mode="smooth", mask=None):
         `(..., n)`: the `m` unmasked values ascending, then zeros.
     """
     dtype = z.dtype
-    z, softness, mask = _prepare(z, softness, mask)
-    z, valid = _sorted_by(_ascending_order(z, mask), z, mask)
-    index, steps = _grid(mask, z)
-    problem = _Sorted(index, _tied(z, _tie_ends(z, valid)), valid, steps * softness, jnp.ones_like(steps))
+    z, softness, mask = working_copies(z, softness, mask)
+    z, valid = sorted_by(ascending_order(z, mask), z, mask)
+    index, steps = grid(mask, z)
+    problem = _Sorted(index, tied(z, tie_ends(z, valid)), valid, steps * softness, jnp.ones_like(steps))
     return jnp.where(valid, _project_sorted(problem, mode), 0).astype(dtype)
 
 
@@ -494,9 +497,9 @@ def soft_rank(z, softness=0.1, mode="smooth", mask=None):
         `(..., n)`: ranks among the unmasked; 0 where masked.
     """
     dtype = z.dtype
-    z, softness, mask = _prepare(z, softness, mask)
-    order = _ascending_order(z, mask)
-    z, valid = _sorted_by(order, z, mask)
-    index, steps = _grid(mask, z)
+    z, softness, mask = working_copies(z, softness, mask)
+    order = ascending_order(z, mask)
+    z, valid = sorted_by(order, z, mask)
+    index, steps = grid(mask, z)
     ranks = _project_sorted(_Sorted(z, index + 1, valid, softness, steps), mode)
-    return jnp.where(mask, *_sorted_by(_inverse(order), ranks), 0).astype(dtype)
+    return jnp.where(mask, *sorted_by(inverse_order(order), ranks), 0).astype(dtype)

@@ -56,6 +56,7 @@ class Regulariser(NamedTuple):
 REGULARISERS = {"smooth": Regulariser(None), "c0": Regulariser(1), "c1": Regulariser(2), "c2": Regulariser(3)}
 
 
+@partial(jax.jit, static_argnames="mode")
 def transport_weights(
     z: Array, anchors: Array, masses: Array, softness: float | Array, mode: str, mask: Array | None = None
 ) -> Array:
@@ -68,11 +69,14 @@ def transport_weights(
     With `N` inputs that count, the marginals hold to about `1e-6` in float32 and `1e-12` in float64 of the total
     mass. Derivatives of any order, in both modes, come from the implicit function theorem.
     """
-    dtype = jnp.promote_types(z.dtype, jnp.float32)  # half precision can't hold the marginals
+    dtype = z.dtype if jnp.finfo(z.dtype).bits >= 32 else jnp.float32  # half precision can't hold the marginals
     counts = jnp.ones(z.shape[-1], dtype) if mask is None else mask.astype(dtype)
-    operands = (jnp.asarray(x, dtype) for x in (z, anchors, masses, softness))
+    operands = [jnp.asarray(x, dtype) for x in (z, anchors, masses, softness)] + [counts]
+    cores = (1, 1, 1, 0, 1)
+    depth = max(x.ndim - core for x, core in zip(operands, cores, strict=True))
+    operands = [jnp.expand_dims(x, range(depth + core - x.ndim)) for x, core in zip(operands, cores, strict=True)]
     solve = jnp.vectorize(partial(_weights, REGULARISERS[mode]), signature="(n),(m),(m),(),(n)->(m,n)")
-    return solve(*operands, counts).astype(z.dtype)
+    return solve(*operands).astype(z.dtype)
 
 
 def _weights(regulariser: Regulariser, z: Array, anchors: Array, masses: Array, softness: Array, counts: Array):
@@ -81,8 +85,8 @@ def _weights(regulariser: Regulariser, z: Array, anchors: Array, masses: Array, 
     softness = _resolvable_softness(regulariser, z, anchors, softness, total)
     plan = regulariser.link(_slack(regulariser, z, anchors, masses, softness, counts)) * counts[:, None]
     sums = lax.stop_gradient(plan.sum(0))
-    weights = jnp.where(masses > 0, plan / jnp.where(sums > 0, sums, 1), 0)
-    return jnp.where(total > 0, weights, 1 / len(z)).T
+    weights = jnp.where(masses[:, None] > 0, plan.T / _positive(sums)[:, None], 0)
+    return jnp.where(total > 0, weights, 1 / len(z))
 
 
 def _resolvable_softness(regulariser: Regulariser, z: Array, anchors: Array, softness: Array, total: Array) -> Array:
@@ -110,7 +114,7 @@ def _threshold(v: Array, power: int) -> Array:
         t, _, count = state
         gap = jnp.maximum(v - t[..., None], 0)
         norm = (gap**power).sum(-1) ** (1 / power)
-        slope = ((gap / norm[..., None]) ** (power - 1) * (gap > 0)).sum(-1)
+        slope = jnp.where(gap > 0, (gap / norm[..., None]) ** (power - 1), 0).sum(-1)
         step = jnp.maximum(norm - 1, 0) / slope
         return t + step, (step > 2 * jnp.finfo(v.dtype).eps).any(), count + 1
 
@@ -131,7 +135,8 @@ def _scores(z: Array, anchors: Array, masses: Array, softness: Array, counts: Ar
     """
     order = jnp.argsort(anchors)
     a = anchors[order]
-    rise = 2 * (a[1:] - a[:-1]) / softness * (z[:, None] - _separators(z, masses[order], counts))
+    slopes = 2 * (a[1:] - a[:-1]) / softness
+    rise = slopes[None] * (z[:, None] - _separators(z, masses[order], counts)[None])
     zero = jnp.zeros_like(z)[:, None]
     fall_right = jnp.concatenate([zero, jnp.cumsum(jnp.minimum(rise, 0), -1)], -1)
     fall_left = jnp.concatenate([lax.cumsum(jnp.maximum(rise, 0), 1, reverse=True), zero], -1)
@@ -145,8 +150,8 @@ def _separators(z: Array, masses: Array, counts: Array) -> Array:
     ends = jnp.cumsum(masses)[:-1] * total
     whole = jnp.abs(ends - jnp.round(ends)) < 1e-3  # no input is split, but for rounding
     right = jnp.where(whole, jnp.round(ends), jnp.floor(ends))
-    places = jnp.clip(jnp.stack([right - whole, right]), 0, jnp.maximum(total - 1, 0)).astype(int)
-    left, right = jnp.where(total > 0, ordered[places], 0)
+    places = jnp.clip(jnp.stack([right - whole.astype(z.dtype), right]), 0, jnp.maximum(total - 1, 0)).astype(int)
+    left, right = jnp.where(jnp.isfinite(ordered[places]), ordered[places], 0)
     return left / 2 + right / 2
 
 
@@ -164,7 +169,7 @@ class _Iterate(NamedTuple):
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _slack(regulariser: Regulariser, z: Array, anchors: Array, masses: Array, softness: Array, counts: Array) -> Array:
     """`(f_i + g_j - C_ij) / s` of the optimal potentials, `(n, m)`."""
-    scores = jnp.where(masses > 0, _scores(z, anchors, masses, softness, counts), -1e6)
+    scores = jnp.where(masses[None] > 0, _scores(z, anchors, masses, softness, counts), -1e6)
     targets = masses * counts.sum()
     evaluate = partial(_evaluate, regulariser, scores, counts, targets)
     # exact where the softness is large, and too small to matter where it is small
@@ -177,7 +182,7 @@ def _slack(regulariser: Regulariser, z: Array, anchors: Array, masses: Array, so
 
 def _evaluate(regulariser: Regulariser, scores: Array, counts: Array, targets: Array, potentials: Array):
     """The slack, and the gradient of the semi-dual: what the anchors' marginal lacks."""
-    slack = regulariser.project(scores + potentials)
+    slack = regulariser.project(scores + potentials[None])
     plan = regulariser.link(slack)
     error = targets - (plan / plan.sum(-1, keepdims=True) * counts[:, None]).sum(0)
     # the errors sum to 0; the heaviest anchor, whose own sum is rounded most, has what the others leave
@@ -199,8 +204,9 @@ def _tolerance(dtype) -> float:
 def _newton(regulariser: Regulariser, evaluate: Callable, counts: Array, targets: Array, state: _Iterate) -> _Iterate:
     """One damped Newton step; the method ends where rounding stops it, near the tolerance."""
     slope = regulariser.slope(state.slack) * counts[:, None]
-    precondition, _ = _preconditioner(slope, _heaviest(targets))
-    direction = precondition(state.error)
+    pinned = _heaviest(targets)
+    product = _hessian_product(slope, jnp.argmax(state.slack, -1), pinned)
+    direction = _solve(product, slope, pinned, 1e-2, jnp.where(pinned, 0, state.error))
     # an anchor that no input feels: raise it until the nearest input alone could fill it
     cold = (slope.sum(0) <= 0) & (state.error > 0)
     nearest = jnp.where(counts[:, None] > 0, state.slack, -jnp.inf).max(0)
@@ -234,49 +240,7 @@ def _line_search(evaluate: Callable, state: _Iterate, direction: Array) -> tuple
     return state.potentials + step * direction, slack, error
 
 
-def _preconditioner(slope: Array, pinned: Array) -> tuple[Callable[[Array], Array], Array]:
-    """The inverse of minus the Hessian of the semi-dual, up to a small ridge, as a function; and its diagonal.
-
-    It is the Laplacian of the graph in which inputs link anchors, singular in the constants (hence the pinned anchor)
-    and in each part without links to the rest (hence the ridge). Its diagonal is summed from the links, since
-    `sum_i K_ij - K_ij^2 / K_i` cancels.
-    """
-    share = slope / _positive(slope.sum(-1, keepdims=True))
-    links = jnp.matmul(slope.T, share, precision=lax.Precision.HIGHEST)
-    links = jnp.where(jnp.eye(len(pinned), dtype=bool), 0, links)
-    degrees = links.sum(0)
-    free = ~pinned & (degrees > 0)
-    scale = jnp.where(free, lax.rsqrt(_positive(degrees)), 0)
-    ridge = jnp.where(free, 1 + float(jnp.finfo(slope.dtype).eps) ** 0.6, 1)
-    factor = jnp.linalg.cholesky(jnp.diag(ridge) - scale[:, None] * links * scale)
-    return lambda error: scale * jax.scipy.linalg.cho_solve((factor, True), scale * error), degrees
-
-
-def _positive(x: Array) -> Array:
-    return jnp.where(x > 0, x, 1)
-
-
-# --- its derivative
-
-
-@_slack.defjvp
-def _slack_jvp(regulariser: Regulariser, primals, tangents):
-    """The tangent with which both marginals stay as they are: `sum_j K_ij du_ij = 0 = sum_i K_ij du_ij - n dnu_j`.
-
-    K is the slope of the plan in the slack. Rules of second and higher order come from differentiating this one.
-    """
-    z, anchors, masses, softness, counts = primals
-    dz, danchors, dmasses, dsoftness, _ = tangents
-    slack = _slack(regulariser, *primals)
-    slope = regulariser.slope(slack) * counts[:, None]
-    best = jnp.argmax(slack, -1)
-    centre = partial(_centre, slope, best)
-    felt = jnp.where(slope > 0, slack, 0)  # what no input feels may be too large to multiply
-    dscores = 2 * (dz[:, None] * (anchors - anchors[best][:, None]) + z[:, None] * danchors) - felt * dsoftness
-    dscores = dscores / softness
-    lack = dmasses * counts.sum() - (slope * centre(dscores)).sum(0)
-    dpotentials = _solve_hessian(slope, centre, lack, _heaviest(masses))
-    return slack, centre(dscores + dpotentials)
+# --- linear systems in its Hessian
 
 
 def _centre(slope: Array, best: Array, v: Array) -> Array:
@@ -285,20 +249,57 @@ def _centre(slope: Array, best: Array, v: Array) -> Array:
     return v - (slope * v).sum(-1, keepdims=True) / _positive(slope.sum(-1, keepdims=True))
 
 
-def _solve_hessian(slope: Array, centre: Callable, lack: Array, pinned: Array) -> Array:
-    """The change of the anchors' potentials that makes up what their marginal lacks."""
+def _hessian_product(slope: Array, best: Array, pinned: Array) -> Callable[[Array], Array]:
+    """Minus the Hessian of the semi-dual, with K the slope of the plan in the slack: `sum_i K_ij (x_j - mean_i x)`.
+
+    It is the Laplacian of the graph in which inputs link anchors. The constants are in its null space, so one anchor
+    is pinned.
+    """
 
     def product(x):
-        return jnp.where(pinned, x, (slope * centre(jnp.broadcast_to(jnp.where(pinned, 0, x), slope.shape))).sum(0))
+        shifts = jnp.broadcast_to(jnp.where(pinned, 0, x)[None], slope.shape)
+        return jnp.where(pinned, x, (slope * _centre(slope, best, shifts)).sum(0))
 
-    def solve(matvec, rhs):
-        return _conjugate_gradients(matvec, *_preconditioner(lax.stop_gradient(slope), pinned), rhs)
-
-    return lax.custom_linear_solve(product, jnp.where(pinned, 0, lack), solve, symmetric=True)
+    return product
 
 
-def _conjugate_gradients(product: Callable, precondition: Callable, degrees: Array, rhs: Array) -> Array:
-    """Solves `product(x) = rhs`, but for directions that the product can't be told from 0 in.
+def _solve(product: Callable, slope: Array, pinned: Array, tolerance: float, rhs: Array) -> Array:
+    """Conjugate gradients with the diagonal of the Hessian where that will do, else with its Cholesky factor."""
+
+    def factored(rhs):
+        return _conjugate_gradients(product, *_cholesky(slope, pinned), tolerance, rhs)[0]
+
+    if len(rhs) <= 16:
+        return factored(rhs)
+    share = slope / _positive(slope.sum(-1, keepdims=True))
+    degrees = jnp.where(pinned, 0, (slope * (1 - share)).sum(0))
+    inverse = jnp.where(degrees > 0, 1 / _positive(degrees), 0)
+    x, converged = _conjugate_gradients(product, lambda r: inverse * r, degrees, tolerance, rhs)
+    return lax.cond(converged, lambda _: x, factored, rhs)
+
+
+def _cholesky(slope: Array, pinned: Array) -> tuple[Callable[[Array], Array], Array]:
+    """The inverse of the Hessian as a function, up to a small ridge for anchors without links; and its diagonal.
+
+    The diagonal is summed from the links, since `sum_i K_ij - K_ij^2 / K_i` cancels.
+    """
+    share = slope / _positive(slope.sum(-1, keepdims=True))
+    links = jnp.matmul(slope.T, share, precision=lax.Precision.HIGHEST)
+    links = jnp.where(jnp.eye(len(pinned), dtype=bool), 0, links)
+    degrees = links.sum(0)
+    free = ~pinned & (degrees > 0)
+    scale = jnp.where(free, lax.rsqrt(_positive(degrees)), 0)
+    ridge = jnp.where(free, 1 + float(jnp.finfo(slope.dtype).eps) ** 0.6, 1)
+    factor = jnp.linalg.cholesky(jnp.diag(ridge) - scale[:, None] * links * scale[None])
+    return lambda r: scale * jax.scipy.linalg.cho_solve((factor, True), scale * r), degrees
+
+
+def _positive(x: Array) -> Array:
+    return jnp.where(x > 0, x, 1)
+
+
+def _conjugate_gradients(product: Callable, precondition: Callable, degrees: Array, tolerance: float, rhs: Array):
+    """The solution of `product(x) = rhs`, but for directions that the product can't be told from 0 in; and success.
 
     They shift a set of anchors that no input shares with the rest: the plan does not depend on them, and what the
     right side has there is rounding.
@@ -319,6 +320,36 @@ def _conjugate_gradients(product: Callable, precondition: Callable, degrees: Arr
 
     start = precondition(rhs)
     energy = rhs @ start
-    small = (4 * eps) ** 2 * energy
+    small = tolerance**2 * energy
     state = (0 * rhs, rhs, start, energy, 0, energy > 0)
-    return lax.while_loop(lambda state: state[5] & (state[4] < 30), descend, state)[0]
+    x, *_, unfinished = lax.while_loop(lambda state: state[5] & (state[4] < 40), descend, state)
+    return x, ~unfinished
+
+
+# --- its derivative
+
+
+@_slack.defjvp
+def _slack_jvp(regulariser: Regulariser, primals, tangents):
+    """The tangent with which both marginals stay as they are: `sum_j K_ij du_ij = 0 = sum_i K_ij du_ij - n dnu_j`.
+
+    K is the slope of the plan in the slack. Rules of second and higher order come from differentiating this one.
+    """
+    z, anchors, masses, softness, counts = primals
+    dz, danchors, dmasses, dsoftness, _ = tangents
+    slack = _slack(regulariser, *primals)
+    slope = regulariser.slope(slack) * counts[:, None]
+    best = jnp.argmax(slack, -1)
+    tolerance = 4 * float(jnp.finfo(slack.dtype).eps)
+    centre = partial(_centre, slope, best)
+    pinned = _heaviest(masses)
+    felt = jnp.where(slope > 0, slack, 0)  # what no input feels may be too large to multiply
+    offsets = anchors[None] - anchors[best][:, None]
+    dscores = 2 * (dz[:, None] * offsets + z[:, None] * danchors[None]) - felt * dsoftness
+    dscores = dscores / softness
+    lack = dmasses * counts.sum() - (slope * centre(dscores)).sum(0)
+    product = _hessian_product(slope, best, pinned)
+    solve = partial(_solve, slope=lax.stop_gradient(slope), pinned=pinned, tolerance=tolerance)
+    lack = jnp.where(pinned, 0, lack)
+    dpotentials = lax.custom_linear_solve(product, lack, lambda product, rhs: solve(product, rhs=rhs), symmetric=True)
+    return slack, centre(dscores + dpotentials[None])

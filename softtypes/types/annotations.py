@@ -21,7 +21,7 @@ class _Annotation(type):
         return isinstance(value, cls.kind) and isinstance(value.soft(), cls.shape)
 
     def __repr__(cls) -> str:
-        return cls.__name__
+        return f"<class '{cls.__name__}'>"
 
 
 @cache

@@ -85,6 +85,10 @@ class SoftValue(metaclass=_Kind):
     def _rebuild(cls, *parts) -> Self:
         raise NotImplementedError
 
+    def __reduce__(self):
+        leaves, static = self._flatten()
+        return type(self)._unflatten, (static, leaves)
+
     # Views
 
     @property

@@ -4,13 +4,15 @@ from collections.abc import Callable, Mapping
 from functools import reduce
 from typing import Any, Self
 
+import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
 from softtypes._lift import Rule, Views, as_float, both, canonical_axes
-from softtypes._relaxation import DEFAULT, Relaxation, merge, resolve
-from softtypes.rules import comparison, elementwise, ordering
+from softtypes._relaxation import DEFAULT, Relaxation, merge, merge_at, resolve
+from softtypes.rules import comparison, elementwise
 from softtypes.types.base import (
     ARRAYS,
     KINDS,
@@ -22,6 +24,7 @@ from softtypes.types.base import (
     show_array,
 )
 from softtypes.types.indexing import select
+from softtypes.types.ordering import OrderingMethods
 from softtypes.types.update import At
 
 MIXED = (
@@ -111,7 +114,7 @@ def _relaxing(name: str, rule: Rule, doc: str):
     return method
 
 
-class SoftArray(SoftValue):
+class SoftArray(OrderingMethods, SoftValue):
     """Real values: `soft()` relaxed, `hard()` what plain JAX would have computed.
 
     Arithmetic acts on both views, comparisons give a `SoftBool`, `x[index]` with a `SoftIndex` selects expected
@@ -126,7 +129,7 @@ class SoftArray(SoftValue):
         TypeError: if the views are no real arrays.
         ValueError: if the shapes of the views or the softness do not agree.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, softtypes as sft
         >>> x = sft.SoftArray(jnp.array([-1.0, 2.0]))
         >>> (x > 0).hard()
@@ -145,7 +148,9 @@ class SoftArray(SoftValue):
         if np.broadcast_shapes(shape, values.shape) != values.shape:
             raise ValueError(f"SoftArray: softness of shape {shape} does not broadcast to the values' {values.shape}")
         self.values = as_float(values)
-        self.hard_view = hard_view
+        # two leaves, two buffers: one buffer can't be donated twice
+        same = hard_view is self.values and not isinstance(values, jax.core.Tracer)
+        self.hard_view = jnp.copy(hard_view) if same else hard_view
         self._relaxation = relaxation
 
     @classmethod
@@ -263,37 +268,6 @@ class SoftArray(SoftValue):
         """The standard deviation over axes."""
         return self._reduced(lambda a, axis: jnp.std(a, axis, ddof=ddof, keepdims=keepdims), axis, keepdims)
 
-    def _extreme(self, largest: bool, axis, keepdims: bool, where, knobs: Mapping) -> "SoftArray":
-        relaxation, axes = resolve(knobs, self.relaxation), canonical_axes(axis, self.ndim)
-        soft = ordering.extreme_value(self.values, relaxation, axes, largest, where)
-        hard = ordering.hard_extreme(self.hard_view, axes, largest, where)
-        carried = self._relaxation and self._relaxation.map_softness(lambda s: jnp.max(s, axes), self.shape)
-        out = SoftArray._rebuild(soft, hard, carried)
-        return out._structural(lambda a: jnp.expand_dims(a, axes)) if keepdims else out
-
-    def max(self, axis=None, keepdims: bool = False, *, where=None, **relaxation) -> "SoftArray":
-        """The relaxed maximum over axes; softness in units of the standardised data."""
-        return self._extreme(True, axis, keepdims, where, relaxation)
-
-    def min(self, axis=None, keepdims: bool = False, *, where=None, **relaxation) -> "SoftArray":
-        """The relaxed minimum over axes; softness in units of the standardised data."""
-        return self._extreme(False, axis, keepdims, where, relaxation)
-
-    def _arg_extreme(self, largest: bool, axis, keepdims: bool, knobs: Mapping):
-        relaxation, axes = resolve(knobs, self.relaxation), canonical_axes(axis, self.ndim)
-        views = ordering.extreme_index(self._views, relaxation, axes, largest)
-        logs = lambda: ordering.log_extreme_weights(self.values, relaxation, axes, largest)  # noqa: E731
-        out = KINDS["SoftIndex"]._rebuild(*views)._with_logs(logs)
-        return out._structural(lambda a: jnp.expand_dims(a, axes)) if keepdims else out
-
-    def argmax(self, axis: int | None = None, keepdims: bool = False, **relaxation):
-        """The relaxed index of the maximum, a SoftIndex."""
-        return self._arg_extreme(True, axis, keepdims, relaxation)
-
-    def argmin(self, axis: int | None = None, keepdims: bool = False, **relaxation):
-        """The relaxed index of the minimum, a SoftIndex."""
-        return self._arg_extreme(False, axis, keepdims, relaxation)
-
     # Other methods of jax.Array
 
     def cumsum(self, axis: int | None = None) -> "SoftArray":
@@ -325,9 +299,9 @@ class SoftArray(SoftValue):
         return At(self, self._updated)
 
     def _updated(self, key, name: str, value) -> "SoftArray":
-        (_, views), relaxation = operands(f".at[...].{name}", self, value)
+        (_, views), carried = operands(f".at[...].{name}", value, value)
         soft, hard = (getattr(a.at[key], name)(b) for a, b in zip(self._views, views, strict=True))
-        return SoftArray._rebuild(soft, hard, relaxation)
+        return SoftArray._rebuild(soft, hard, merge_at(self._relaxation, carried, self.shape, key))
 
     def __getitem__(self, key) -> "SoftArray":
         parts = key if isinstance(key, tuple) else (key,)

@@ -66,7 +66,7 @@ class SoftBool(SoftValue):
         TypeError: if the probabilities are not floating or the hard view is not Boolean.
         ValueError: if the shapes differ or the family does not exist.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, softtypes as sft
         >>> a = sft.SoftBool(jnp.array([0.25, 1.0]))
         >>> (a & ~a).probs
@@ -106,7 +106,7 @@ class SoftBool(SoftValue):
         Raises:
             TypeError: if the bits are not Boolean.
 
-        Example:
+        Examples:
             >>> import softtypes as sft
             >>> sft.SoftBool.from_hard(True).probs
             Array(1., dtype=float32)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from softtypes._lift import Views
+from softtypes._lift import Views, one_hot_like
 from softtypes.rules import index as rules
 from softtypes.surrogates import simplex
 from softtypes.surrogates.logic import safe_log
@@ -64,7 +64,7 @@ class SoftIndex(SoftValue):
         TypeError: if the probabilities are not floating or the hard view is not of integers.
         ValueError: if the probabilities have no last axis, or the shapes do not agree.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, softtypes as sft
         >>> index = sft.SoftIndex(jnp.array([0.25, 0.75]))
         >>> index.take(jnp.array([10.0, 20.0])).soft()
@@ -114,7 +114,7 @@ class SoftIndex(SoftValue):
             TypeError: if the indices are no integers.
             ValueError: if n is below 1, or a concrete index lies outside 0 .. n-1.
 
-        Example:
+        Examples:
             >>> import softtypes as sft
             >>> sft.SoftIndex.from_hard(1, 3).probs
             Array([0., 1., 0.], dtype=float32)
@@ -135,7 +135,7 @@ class SoftIndex(SoftValue):
         Args:
             logits: `(..., n)`, floating.
 
-        Example:
+        Examples:
             >>> import jax.numpy as jnp, softtypes as sft
             >>> sft.SoftIndex.from_logits(jnp.array([0.0, 200.0])).log_probs()
             Array([-200.,    0.], dtype=float32)
@@ -165,7 +165,7 @@ class SoftIndex(SoftValue):
         return self.probs.shape[-1]
 
     def _hard_as_soft(self) -> Array:
-        return jax.nn.one_hot(self.hard_view, self.num_classes, dtype=self.probs.dtype)
+        return one_hot_like(self.hard_view, self.probs)
 
     def log_probs(self, floor: float | None = None) -> Array:
         """Log-probabilities `(..., n)`.
@@ -177,7 +177,7 @@ class SoftIndex(SoftValue):
             floor: clip the probabilities from below and renormalise first, for modes with weights of exactly 0
                 (whose logarithm is minus infinity, with gradient 0).
 
-        Example:
+        Examples:
             >>> import jax.numpy as jnp, softtypes as sft
             >>> sft.SoftIndex(jnp.array([0.0, 1.0])).log_probs(floor=0.25).round(4)
             Array([-1.6094, -0.2231], dtype=float32)

@@ -1,0 +1,76 @@
+"""The interface of an ordering algorithm: what an operator may ask of it.
+
+An algorithm sees the finite entries of a row only, as ascending keys. NaN, infinities and masked entries have been
+taken out before: they are ordered exactly.
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jax import Array
+
+from softtypes.surrogates.modes import MODES, Mode
+from softtypes.surrogates.ratio import Softness
+
+
+class Row(NamedTuple):
+    """Keys along the last axis; only entries that count are to be ordered."""
+
+    keys: Array  # (..., n), finite; 0 where an entry does not count
+    counted: Array  # (..., n), bool
+    order: Array  # (..., n), the exact stable order of all entries: ascending, the counted ones together
+    start: Array  # (..., 1), how many entries the order puts before the counted ones
+
+    @property
+    def count(self) -> Array:
+        """How many entries count, `(..., 1)`."""
+        return self.counted.sum(-1, keepdims=True, dtype=jnp.int32)
+
+    def statistics(self, positions: Array) -> Array:
+        """The order statistics at positions among the counted entries, `(..., k)`."""
+        return jnp.take_along_axis(self.keys, jnp.take_along_axis(self.order, self.start + positions, -1), -1)
+
+
+class Request(NamedTuple):
+    """Which order statistics are wanted: `sort` all, `extreme` the first, `top` the first k, `between` pairs of
+    neighbours (positions `(..., 2 q)`: the lower of each pair first, then the upper ones), `single` any."""
+
+    kind: str
+    positions: Array  # (..., k), ascending among the counted entries
+
+
+class Algorithm:
+    """One way to relax an order.
+
+    `softness` is a float or an array `(..., 1)`. An algorithm without weights knows the sorted keys themselves.
+    """
+
+    modes: tuple[str, ...] = tuple(MODES)
+    has_weights: bool = True
+
+    def weights(self, row: Row, request: Request, softness: Softness, mode: Mode) -> Array:
+        """Weights `(..., k, n)` of the requested order statistics over the entries; 0 where one does not count."""
+        raise NotImplementedError
+
+    def log_weights(self, row: Row, request: Request, softness: Softness, mode: Mode) -> Array | None:
+        """Their logarithms, where the algorithm has them exactly."""
+        return None
+
+    def values(self, row: Row, softness: Softness, mode: Mode) -> Array:
+        """Relaxed sorted keys `(..., n)`, those of counted entries first; asked for only without weights."""
+        raise NotImplementedError
+
+    def ranks(self, row: Row, softness: Softness, mode: Mode) -> Array:
+        """Relaxed ranks `(..., n)` from 1, of the counted entries among themselves."""
+        raise NotImplementedError
+
+
+def per_matrix(softness: Softness) -> Softness:
+    """A softness per row, for a matrix per row."""
+    return softness if isinstance(softness, float) or softness.ndim == 0 else softness[..., None]
+
+
+def positions_along(row: Row) -> Array:
+    """`0 .. n-1`, shaped to broadcast against a row."""
+    n = row.keys.shape[-1]
+    return jnp.arange(n, dtype=jnp.int32).reshape((1,) * (row.keys.ndim - 1) + (n,))
