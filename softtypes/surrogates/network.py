@@ -22,21 +22,31 @@ Everything acts on the last axis, ascending. `mask` (bool, shape of `z`) drops
 elements: they move, in order, behind the others, and no comparator touches them.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, TypeAlias
 
-import jax
 import jax.numpy as jnp
-from jax import lax
+from jax import Array, lax
+
+
+Step: TypeAlias = Callable[[Array], Array]
 
 
 class _Stage(NamedTuple):
     """Comparators that act at once: each wire's partner and the middle of its merge."""
 
-    partner: jax.Array
-    middle: jax.Array
+    partner: Array
+    middle: Array
 
 
-def _stages(n):
+class _Exchange(NamedTuple):
+    """What a stage does to a row: how much each wire takes from its partner."""
+
+    p: Array
+    partner: Array
+
+
+def _stages(n: int) -> _Stage | None:
     """The stages of the network, stacked: `p (p + 1) / 2` of them for `2^(p-1) < n <= 2^p`."""
     wires = jnp.arange(n)
     sizes = [2 << p for p in range(max(n - 1, 0).bit_length())]
@@ -44,7 +54,7 @@ def _stages(n):
     return _Stage(*map(jnp.stack, zip(*stages))) if stages else None
 
 
-def _merge(wires, size):
+def _merge(wires: Array, size: int) -> Iterator[_Stage]:
     """Stages that merge the sorted halves of blocks of `size`."""
     start = wires - wires % size
     middle = start + size // 2
@@ -55,40 +65,40 @@ def _merge(wires, size):
         distance //= 2
 
 
-def _exchange(p, x, partner):
+def _exchange(p: Array, x: Array, partner: Array) -> Array:
     """Mix the last axis of `x` with its partners; exact where `p` is 0 or 1."""
     return (1 - p) * x + p * jnp.take(x, partner, axis=-1)
 
 
-def _run(z, step, count):
+def _run(z: Array, step: Step, count: int | Array) -> tuple[Array, _Exchange | None]:
     """Send `z` through the network: sorted values and the exchange of every stage."""
     n = z.shape[-1]
     stages = _stages(n)
     if stages is None:
         return z, None
-    wires = jnp.arange(n)
+    wires = lax.broadcasted_iota(stages.partner.dtype, (1,) * (z.ndim - 1) + (n,), z.ndim - 1)
 
-    def advance(x, stage):
-        partner = jnp.minimum(stage.partner, n - 1)
-        used = (jnp.maximum(stage.partner, wires) < count) & (stage.middle < count)
-        rise = x - jnp.take(x, partner, axis=-1)
+    def advance(x: Array, stage: _Stage) -> tuple[Array, _Exchange]:
+        partner, middle = (wire.reshape(wires.shape) for wire in stage)
+        used = (jnp.maximum(partner, wires) < count) & (middle < count)
+        beside = jnp.minimum(stage.partner, n - 1)
+        rise = x - jnp.take(x, beside, axis=-1)
         p = jnp.where(used, step(jnp.where(wires < partner, rise, -rise)), 0)
-        return _exchange(p, x, partner), (p, partner)
+        return _exchange(p, x, beside), _Exchange(p, beside)
 
     return lax.scan(advance, z, stages)
 
 
-def _functionals(exchanges, rows):
+def _functionals(exchanges: _Exchange | None, rows: Array) -> Array:
     """`rows @ P`: every stage is symmetric, so they apply in reverse to the rows."""
 
-    def retreat(rows, exchange):
-        p, partner = exchange
-        return _exchange(p[..., None, :], rows, partner), None
+    def retreat(rows: Array, exchange: _Exchange) -> tuple[Array, None]:
+        return _exchange(exchange.p[..., None, :], rows, exchange.partner), None
 
     return rows if exchanges is None else lax.scan(retreat, rows, exchanges, reverse=True)[0]
 
 
-def _partition(z, mask):
+def _partition(z: Array, mask: Array | None) -> tuple[Array, int | Array, Array | None]:
     """Unmasked elements first, zeros after them, their number, and where each one went."""
     if mask is None:
         return z, z.shape[-1], None
@@ -98,11 +108,11 @@ def _partition(z, mask):
     return jnp.take_along_axis(jnp.where(mask, z, 0), order, axis=-1), count, place
 
 
-def _widen(z):
+def _widen(z: Array) -> Array:
     return z.astype(jnp.promote_types(z.dtype, jnp.float32))
 
 
-def soft_sort(z, step, mask=None):
+def soft_sort(z: Array, step: Step, mask: Array | None = None) -> Array:
     """Soft values of `sort(z)`: `P z`.
 
     Args:
@@ -117,7 +127,7 @@ def soft_sort(z, step, mask=None):
     return _run(values, step, count)[0].astype(z.dtype)
 
 
-def combine(z, step, rows, mask=None):
+def combine(z: Array, step: Step, rows: Array, mask: Array | None = None) -> Array:
     """Linear combinations of the rows of `P`: `rows @ P`, without forming `P`.
 
     Args:
@@ -134,13 +144,13 @@ def combine(z, step, rows, mask=None):
     _, exchanges = _run(values, step, count)
     rows = jnp.broadcast_to(rows, (*z.shape[:-1], *rows.shape[-2:])).astype(values.dtype)
     weights = _functionals(exchanges, rows)
-    if mask is None:
+    if mask is None or place is None:
         return weights.astype(z.dtype)
     weights = jnp.take_along_axis(weights, place[..., None, :], axis=-1)
     return jnp.where(mask[..., None, :], weights, 0).astype(z.dtype)
 
 
-def soft_permutation(z, step, mask=None):
+def soft_permutation(z: Array, step: Step, mask: Array | None = None) -> Array:
     """The doubly stochastic matrix `P`, row `k` the weights of the `k`-th smallest.
 
     Arguments as in `soft_sort`. Returns `(..., n, n)`; with a mask of `k` elements the
@@ -149,7 +159,7 @@ def soft_permutation(z, step, mask=None):
     return combine(z, step, jnp.eye(z.shape[-1]), mask)
 
 
-def soft_rank(z, step, mask=None):
+def soft_rank(z: Array, step: Step, mask: Array | None = None) -> Array:
     """Soft ascending ranks, 1-based: `(1, ..., n) @ P`; 0 where masked.
 
     Arguments as in `soft_sort`. Returns `(..., n)`.

@@ -29,12 +29,16 @@ broadcasts to the batch shape. `mask` (bool, shape of `z`) drops elements: they
 are sorted behind the others, belong to no block and get no gradient.
 """
 
-from functools import partial
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import partial, reduce
+from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
-from jax import lax
+from jax import Array, lax
+
+# A number, or an array that broadcasts to the batch shape.
+Softness: TypeAlias = float | Array
 
 # Bisection every fourth step bounds the number of steps by four times the digits.
 _MAX_STEPS = 240
@@ -46,19 +50,19 @@ _MAX_STEPS = 240
 class _Power:
     """`phi(t) = sign(t) abs(t)^order`, the dual of the p-norm, p = 1 + 1 / order."""
 
-    def __init__(self, order):
+    def __init__(self, order: int):
         self.order = order
 
-    def inverse(self, w):
+    def inverse(self, w: Array) -> Array:
         return jnp.sign(w) * jnp.abs(w) ** (1 / self.order) if self.order > 1 else w
 
-    def value(self, t):
+    def value(self, t: Array) -> Array:
         return t * jnp.abs(t) ** (self.order - 1) if self.order > 1 else t
 
-    def slope(self, t):
+    def slope(self, t: Array) -> Array:
         return self.order * jnp.abs(t) ** (self.order - 1) if self.order > 1 else jnp.ones_like(t)
 
-    def rise(self, r, e):
+    def rise(self, r: Array, e: Array) -> Array:
         """`phi(r + e) - phi(r)` without cancellation."""
         t = r + e
         if self.order == 1:
@@ -67,7 +71,7 @@ class _Power:
             return e * (t * t + t * r + r * r)
         return jnp.where(t * r >= 0, e * (jnp.abs(t) + jnp.abs(r)), self.value(t) - self.value(r))
 
-    def inverse_gap(self, gap, r, origin):
+    def inverse_gap(self, gap: Array, r: Array, origin: Array) -> Array:
         """`phi^-1(w) - phi^-1(w_o)` from `gap = w - w_o` without cancellation."""
         if self.order == 1:
             return gap
@@ -75,14 +79,14 @@ class _Power:
             return _ratio(gap, r * r + r * origin + origin * origin)
         return jnp.where(r * origin >= 0, _ratio(gap, jnp.abs(r) + jnp.abs(origin)), r - origin)
 
-    def correction(self, r, e, pooled, blocks):
+    def correction(self, r: Array, e: Array, pooled: Array, blocks: "_Blocks") -> tuple[Array, Array]:
         """Newton step of the pooled value, and the size of the terms it cancels."""
         rise = jnp.where(pooled, self.rise(r, e), 0)
         slope = jnp.where(pooled, self.slope(r + e), 0)
         total, noise, slope = blocks.sums(rise, jnp.abs(rise), slope)
         return _ratio(total, slope), _ratio(noise, slope)
 
-    def sensitivity(self, t, w, top):
+    def sensitivity(self, t: Array, w: Array, top: Array) -> tuple[Array, Array]:
         """Weights of `dz / softness` and of `dw` in the derivative of `v`."""
         return self.slope(t), jnp.ones_like(w)
 
@@ -90,16 +94,16 @@ class _Power:
 class _Entropic:
     """`phi = exp`; `y` stays in the logarithmic domain."""
 
-    def inverse(self, w):
+    def inverse(self, w: Array) -> Array:
         return w
 
-    def inverse_gap(self, gap, r, origin):
+    def inverse_gap(self, gap: Array, r: Array, origin: Array) -> Array:
         return gap
 
-    def value(self, t):
+    def value(self, t: Array) -> Array:
         return t
 
-    def correction(self, r, e, pooled, blocks):
+    def correction(self, r: Array, e: Array, pooled: Array, blocks: "_Blocks") -> tuple[Array, Array]:
         """Exact step of the pooled value, and the size of the terms it cancels."""
         top = blocks.maximum(jnp.where(pooled, r, -jnp.inf))[..., None]
         r = jnp.where(pooled, r - top, 0)
@@ -108,16 +112,18 @@ class _Entropic:
         total, noise, weight = blocks.sums(rise, jnp.abs(rise), jnp.where(pooled, jnp.exp(r), 0))
         return jnp.log1p(_ratio(total, weight)), _ratio(noise, weight)
 
-    def sensitivity(self, t, w, top):
+    def sensitivity(self, t: Array, w: Array, top: Array) -> tuple[Array, Array]:
         """Weights of `dz / softness` and of `dw` in the derivative of `v`."""
         return jnp.exp(t - top), jnp.exp(w - top)
 
 
-_REGULARISERS = {"smooth": _Entropic(), "c0": _Power(1), "c1": _Power(2), "c2": _Power(3)}
+Regulariser: TypeAlias = _Power | _Entropic
+
+_REGULARISERS: dict[str, Regulariser] = {"smooth": _Entropic(), "c0": _Power(1), "c1": _Power(2), "c2": _Power(3)}
 MODES = tuple(_REGULARISERS)
 
 
-def _ratio(numerator, denominator):
+def _ratio(numerator: Array, denominator: Array) -> Array:
     """`numerator / denominator`; 0 / 0 is 0, so that an empty block asks for no step."""
     empty = (denominator == 0) & (numerator == 0)
     return jnp.where(empty, 0, numerator / jnp.where(empty, 1, denominator))
@@ -136,20 +142,20 @@ class _Sorted(NamedTuple):
     The divisions are left to the gaps, which are exact where the quotients would not be.
     """
 
-    z: jax.Array
-    w: jax.Array
-    valid: jax.Array
-    softness: jax.Array
-    unit: jax.Array
+    z: Array
+    w: Array
+    valid: Array
+    softness: Array
+    unit: Array
 
 
 class _Search(NamedTuple):
     """State of the search for the pooled value at every seam of a level."""
 
-    low: jax.Array
-    high: jax.Array
-    value: jax.Array
-    open: jax.Array
+    low: Array
+    high: Array
+    value: Array
+    open: Array
 
 
 # Rows are laid out as (..., chunks, width); a block is a run of `2 * half` chunks. One
@@ -161,34 +167,42 @@ _CHUNKS = 32
 class _Blocks:
     """Pairs of neighbouring runs of `2^k` chunks, which meet at a seam."""
 
-    def __init__(self, chunks, width, k):
-        chunk = jnp.arange(chunks)
+    def __init__(self, shape: tuple[int, ...], k: Array):
+        *batch, chunks, width = shape
+        chunk = lax.iota(k.dtype, chunks)
         parent = chunk >> (k + 1)
-        self.left = (chunk >> k & 1 == 0)[:, None]
-        self.seam = (parent << 1 | 1) << k
-        self.same = parent[:, None] == parent
-        self.last = (((chunk + 1) >> (k + 1)) > parent)[:, None] & (jnp.arange(width) == width - 1)
+        right = ((chunk >> k) & 1) == 1
+        leading = (1,) * len(batch)
+        self.seam = ((parent << 1) | 1) << k
+        self.same = parent[:, None] == parent[None, :]
+        self.left = ~right.reshape(*leading, chunks, 1)
+        self.last = _next_starts(parent).reshape(*leading, chunks, 1) & (positions((*leading, 1, width)) == width - 1)
 
-    def before(self, x):
+    def before(self, x: Array) -> Array:
         """Value of the last left element, per chunk."""
         return x[..., -1].at[..., self.seam - 1].get(mode="promise_in_bounds")
 
-    def after(self, x):
+    def after(self, x: Array) -> Array:
         """Value of the first right element, per chunk."""
         return x[..., 0].at[..., self.seam].get(mode="promise_in_bounds")
 
-    def sums(self, *terms):
+    def sums(self, *terms: Array) -> tuple[Array, ...]:
         """Sums over each block, per chunk."""
-        terms = jnp.stack([x.sum(-1) for x in terms])
-        sums = jnp.matmul(terms, self.same.astype(terms.dtype), precision=lax.Precision.HIGHEST)
-        return tuple(sums)
+        stacked = jnp.stack([x.sum(-1) for x in terms])
+        return tuple(jnp.dot(stacked, self.same.astype(stacked.dtype), precision=lax.Precision.HIGHEST))
 
-    def maximum(self, x):
+    def maximum(self, x: Array) -> Array:
         """Maximum over each block, per chunk."""
-        return jnp.where(self.same, x.max(-1)[..., None, :], -jnp.inf).max(-1)
+        same = self.same.reshape((1,) * (x.ndim - 2) + self.same.shape)
+        return jnp.where(same, x.max(-1)[..., None, :], -jnp.inf).max(-1)
 
 
-def _pool(problem, regulariser):
+def _next_starts(parent: Array) -> Array:
+    """Whether the next chunk lies in another block, or nowhere."""
+    return jnp.concatenate([parent[1:] != parent[:-1], jnp.ones(1, bool)])
+
+
+def _pool(problem: _Sorted, regulariser: Regulariser) -> tuple[Array, ...]:
     """Isotonic regression by merging solved halves, `log2 n` levels.
 
     Returns `e` and `joined`: whether an element shares its block with the next one.
@@ -196,7 +210,8 @@ def _pool(problem, regulariser):
     n = problem.z.shape[-1]
     size = 1 << max(n - 1, 0).bit_length()
     problem = problem._replace(**{name: _pad(getattr(problem, name), size) for name in ("z", "w", "valid")})
-    state, width = (jnp.zeros_like(problem.z) * problem.z, problem.valid & ~problem.valid), 1
+    e = zeros_along(problem.z, problem.w, problem.softness, problem.unit)
+    state, width = (e, e > 0), 1
     while width < size:
         chunks = min(_CHUNKS, size // width)
         state = _merge_chunks(problem, state, chunks, width, regulariser)
@@ -204,7 +219,13 @@ def _pool(problem, regulariser):
     return tuple(x[..., :n] for x in state)
 
 
-def _pad(x, size):
+def zeros_along(*arrays: Array) -> Array:
+    """Zeros that, under `shard_map`, vary over every mesh axis that one of the arrays varies over: a loop's state."""
+    varying = reduce(jnp.logical_and, [x == x for x in arrays])
+    return jnp.where(varying, jnp.zeros((), arrays[0].dtype), jnp.zeros((), arrays[0].dtype))
+
+
+def _pad(x: Array, size: int) -> Array:
     """Pad the last axis to `size` with zeros, which are invalid as a mask."""
     return jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, size - x.shape[-1])])
 
@@ -217,7 +238,7 @@ def _merge_chunks(problem, state, chunks, width, regulariser):
     level = _Sorted(*arrays, *(x[..., None, None] for x in problem[3:]))
 
     def merge(k, state):
-        return _merge(level, *state, _Blocks(chunks, width, k), regulariser)
+        return _merge(level, *state, _Blocks(level.z.shape, k), regulariser)
 
     state = lax.fori_loop(0, chunks.bit_length() - 1, merge, tuple(x.reshape(layout) for x in state))
     return tuple(x.reshape(shape) for x in state)
@@ -241,13 +262,13 @@ def _merge(level, e, joined, blocks, regulariser):
     return jnp.where(pooled, d - value[..., None], e), joined
 
 
-def _next(flags):
+def _next(flags: Array) -> Array:
     """The flag of the following element, of any after the last in a row."""
     flat = flags.reshape(*flags.shape[:-2], -1)
     return jnp.roll(flat, -1, axis=-1).reshape(flags.shape)
 
 
-def _pooled(v, left, value):
+def _pooled(v: Array, left: Array, value: Array) -> Array:
     """Left elements above `value` and right elements below it."""
     value = value[..., None]
     return jnp.where(left, v > value, v < value)
@@ -277,7 +298,7 @@ def _pooled_value(d, correction, pooled_at, start):
     return _bounded_while(step, start._replace(value=middle)).value
 
 
-def _bounded_while(step, start):
+def _bounded_while(step: Callable, start: _Search) -> _Search:
     """Repeat `step(count, search)` while a search is open, at most `_MAX_STEPS` times."""
 
     def going(state):
@@ -291,35 +312,39 @@ def _bounded_while(step, start):
     return lax.while_loop(going, advance, (0, start))[1]
 
 
-def _block_ends(joined):
+def positions(shape: tuple[int, ...]) -> Array:
+    """`0 .. n-1` along the last axis."""
+    return lax.broadcasted_iota(jnp.int32, shape, len(shape) - 1)
+
+
+def _block_ends(joined: Array) -> Array:
     """Index of the last element of each element's block."""
-    n = joined.shape[-1]
-    ends = jnp.where(joined, n - 1, jnp.arange(n))
+    ends = jnp.where(joined, joined.shape[-1] - 1, positions(joined.shape))
     return lax.cummin(ends, axis=ends.ndim - 1, reverse=True)
 
 
-def block_sum(x, ends):
+def block_sum(x: Array, ends: Array) -> Array:
     """Sum of `x` over each element's block."""
     if not x.size:
         return x
     n = x.shape[-1]
-    rows = jnp.arange(x.size // n).reshape(*x.shape[:-1], 1)
+    rows = jnp.arange(x.size // n, dtype=ends.dtype).reshape(*x.shape[:-1], 1)
     labels = (ends + n * rows).ravel()
     return jax.ops.segment_sum(x.ravel(), labels, x.size)[labels].reshape(x.shape)
 
 
-def block_mean(x, ends):
+def block_mean(x: Array, ends: Array) -> Array:
     """Mean of `x` over each element's block."""
     return block_sum(x, ends) / block_sum(jnp.ones_like(x), ends)
 
 
-def _at_end(x, ends):
+def _at_end(x: Array, ends: Array) -> Array:
     return jnp.take_along_axis(x, ends, axis=-1)
 
 
-def _alone(ends):
+def _alone(ends: Array) -> Array:
     """Whether an element is the whole of its block."""
-    last = ends == jnp.arange(ends.shape[-1])
+    last = ends == positions(ends.shape)
     return last & jnp.pad(last, [(0, 0)] * (last.ndim - 1) + [(1, 0)], constant_values=True)[..., :-1]
 
 
@@ -327,7 +352,7 @@ def _alone(ends):
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _dual(mode, z, w, softness, t, ends):
+def _dual(mode: str, z: Array, w: Array, softness: Array, t: Array, ends: Array) -> Array:
     """`t = z / softness - v` as solved for vertices `w`; its derivative is that of the block equations."""
     return t
 
@@ -349,7 +374,7 @@ def _dual_jvp(mode, primals, tangents):
 
 
 @jax.custom_jvp
-def tied(x, ends):
+def tied(x: Array, ends: Array) -> Array:
     """`x`, its derivative averaged over ties: the mean over the orders they could take."""
     return x
 
@@ -359,14 +384,14 @@ def _tied_jvp(primals, tangents):
     return tied(*primals), block_mean(tangents[0], primals[1])
 
 
-def tie_ends(x, valid):
+def tie_ends(x: Array, valid: Array) -> Array:
     """Blocks of equal neighbours in sorted order."""
     following = jnp.roll(x, -1, axis=-1)
     joined = (x == following) & valid & jnp.roll(valid, -1, axis=-1)
     return _block_ends(joined.at[..., -1].set(False))
 
 
-def _solve(problem, mode):
+def _solve(problem: _Sorted, mode: str) -> tuple[Array, Array]:
     """`t = z / softness - v` of the sorted problem, differentiable, and its blocks."""
     regulariser = _REGULARISERS[mode]
     solved = lax.stop_gradient(problem)
@@ -376,7 +401,7 @@ def _solve(problem, mode):
     return _dual(mode, problem.z, problem.w / problem.unit, problem.softness, t, ends), ends
 
 
-def _project_sorted(problem, mode):
+def _project_sorted(problem: _Sorted, mode: str) -> Array:
     """Projection of `z / softness` onto the permutahedron of `w / unit`, times `unit`."""
     t, ends = _solve(problem, mode)
     return jnp.where(_alone(ends), problem.w, _REGULARISERS[mode].value(t) * problem.unit)
@@ -385,42 +410,38 @@ def _project_sorted(problem, mode):
 # Public ----------------------------------------------------------------------
 
 
-def working_copies(z, softness, mask):
+def working_copies(z: Array, softness: Softness, mask: Array | None) -> tuple[Array, Array, Array]:
     """Working copies: at least float32, masked elements 0, softness with a last axis."""
     dtype = jnp.promote_types(z.dtype, jnp.float32)
     mask = jnp.ones(z.shape, bool) if mask is None else jnp.broadcast_to(mask, z.shape)
     z = jnp.where(mask, z, 0).astype(dtype)
     # Below the smallest normal number a division would overflow on ordinary gaps.
     softness = jnp.maximum(jnp.asarray(softness, dtype), jnp.finfo(dtype).tiny)
-    return z, softness[..., None], mask
+    return z, softness.reshape((1,) * (z.ndim - 1 - softness.ndim) + (*softness.shape, 1)), mask
 
 
-def ascending_order(z, mask):
+def ascending_order(z: Array, mask: Array) -> Array:
     """Indices that sort `z`, masked elements last in their original order."""
-    n = z.shape[-1]
-    index = lax.broadcasted_iota(jnp.int32, z.shape, z.ndim - 1)
-    operands = ((~mask).astype(jnp.int32), lax.stop_gradient(z), index)
-    return lax.sort(operands, num_keys=2)[2] if n else index
+    operands = ((~mask).astype(jnp.int32), lax.stop_gradient(z), positions(z.shape))
+    return lax.sort(operands, num_keys=2)[2] if z.size else operands[2]
 
 
-def inverse_order(order):
+def inverse_order(order: Array) -> Array:
     """Inverse permutation along the last axis."""
-    return jnp.put_along_axis(
-        order, order, lax.broadcasted_iota(order.dtype, order.shape, order.ndim - 1), axis=-1, inplace=False
-    )
+    return jnp.put_along_axis(order, order, positions(order.shape), axis=-1, inplace=False)
 
 
-def sorted_by(order, *arrays):
+def sorted_by(order: Array, *arrays: Array) -> tuple[Array, ...]:
     return tuple(jnp.take_along_axis(x, order, axis=-1) for x in arrays)
 
 
-def grid(mask, z):
+def grid(mask: Array, z: Array) -> tuple[Array, Array]:
     """`0 .. n-1` in the shape of `z`, and `max(m-1, 1)`, `m` the number left by the mask."""
     steps = jnp.maximum(mask.sum(-1, keepdims=True) - 1, 1).astype(z.dtype)
-    return lax.broadcasted_iota(z.dtype, z.shape, z.ndim - 1), steps
+    return positions(z.shape).astype(z.dtype), steps
 
 
-def isotonic_regression(s, w, mode="c0"):
+def isotonic_regression(s: Array, w: Array, mode: str = "c0") -> Array:
     """Ascending dual variables `v` of the projection of ascending `s` onto `P(w)`.
 
     c0: the isotonic regression `argmin_v sum (v - (s - w))^2`, `v` ascending.
@@ -434,12 +455,12 @@ def isotonic_regression(s, w, mode="c0"):
     Returns:
         `(..., n)`, constant on every pooled block.
     """
-    one = jnp.ones((1,), s.dtype)
+    one = jnp.ones((1,) * s.ndim, s.dtype)
     t, _ = _solve(_Sorted(s, w, jnp.ones(s.shape, bool), one, one), mode)
     return s - t
 
 
-def project(z, w, softness=0.1, mode="smooth", mask=None):
+def project(z: Array, w: Array, softness: Softness = 0.1, mode: str = "smooth", mask: Array | None = None) -> Array:
     """Projection of `z / softness` onto the permutahedron of `w` (see the module).
 
     Args:
@@ -464,7 +485,7 @@ def project(z, w, softness=0.1, mode="smooth", mask=None):
     return jnp.where(mask, y, 0).astype(dtype)
 
 
-def soft_sort(z, softness=0.1, mode="smooth", mask=None):
+def soft_sort(z: Array, softness: Softness = 0.1, mode: str = "smooth", mask: Array | None = None) -> Array:
     """Soft values of `sort(z)`, ascending: `i / (n-1)` projected onto `P(z)`.
 
     Args:
@@ -484,7 +505,7 @@ def soft_sort(z, softness=0.1, mode="smooth", mask=None):
     return jnp.where(valid, _project_sorted(problem, mode), 0).astype(dtype)
 
 
-def soft_rank(z, softness=0.1, mode="smooth", mask=None):
+def soft_rank(z: Array, softness: Softness = 0.1, mode: str = "smooth", mask: Array | None = None) -> Array:
     """Soft ascending ranks, 1-based: `z` projected onto `P(1, ..., n) / (n-1)`, times `n-1`.
 
     Args:

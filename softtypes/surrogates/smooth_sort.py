@@ -31,9 +31,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
+from jax import Array, lax
 
 from softtypes.surrogates.permutahedron import (
+    Softness,
     ascending_order,
     block_mean,
     grid,
@@ -42,6 +43,7 @@ from softtypes.surrogates.permutahedron import (
     tie_ends,
     tied,
     working_copies,
+    zeros_along,
 )
 
 _MAX_STEPS = 200
@@ -50,7 +52,7 @@ _MAX_STEPS = 200
 # Bounds ----------------------------------------------------------------------
 
 
-def _smooth_order_statistics(w, tau, valid):
+def _smooth_order_statistics(w: Array, tau: Array, valid: Array) -> Array:
     """`mu_k = b_k - b_(k-1)`: the smoothed ascending values, `O(n^2)`.
 
     The recurrence runs on the ratios `e_k / e_(k-1)`: the bounds themselves are sums
@@ -68,12 +70,12 @@ def _smooth_order_statistics(w, tau, valid):
         return jnp.where(present, grown, ratio), None
 
     elements = tuple(jnp.moveaxis(x, -1, 0)[..., None] for x in (logits, valid))
-    start = jnp.where(valid, 0 * logits, 0) + nothing
+    start = zeros_along(logits, tau * jnp.ones_like(logits)) + nothing
     ratio = lax.scan(include, start, elements)[0]
     return jnp.where(valid, centre - tau * ratio, 0)
 
 
-def _one_before(x):
+def _one_before(x: Array) -> list[tuple[int, int]]:
     return [(0, 0)] * (x.ndim - 1) + [(1, 0)]
 
 
@@ -83,41 +85,41 @@ def _one_before(x):
 class _Gaps(NamedTuple):
     """Gaps of `z / softness` and of `mu`, and which of them are between unmasked elements."""
 
-    z: jax.Array
-    mu: jax.Array
-    used: jax.Array
+    z: Array
+    mu: Array
+    used: Array
 
 
-def _second_difference(x):
+def _second_difference(x: Array) -> Array:
     """`L x`, zeros beyond both ends."""
     wide = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(1, 1)])
     return 2 * x - wide[..., :-2] - wide[..., 2:]
 
 
-def _slack(beta, gaps):
+def _slack(beta: Array, gaps: _Gaps) -> Array:
     """`s = exp(-alpha)`, capped where squares would overflow."""
     cap = 0.4 * jnp.log(jnp.finfo(beta.dtype).max)
     return jnp.where(gaps.used, jnp.exp(jnp.minimum(-gaps.z - _second_difference(beta), cap)), 0)
 
 
-def _spread(beta, gaps):
+def _spread(beta: Array, gaps: _Gaps) -> Array:
     """`d = exp(-beta)`, 1 where unused, to keep the Hessian regular."""
     cap = 0.4 * jnp.log(jnp.finfo(beta.dtype).max)
     return jnp.where(gaps.used, jnp.exp(jnp.minimum(-beta, cap)), 1)
 
 
-def _hessian(s, d, used, x):
+def _hessian(s: Array, d: Array, used: Array, x: Array) -> Array:
     """`(L diag(s) L + diag(d)) x` on the used gaps."""
     x = jnp.where(used, x, 0)
     return jnp.where(used, _second_difference(s * _second_difference(x)), 0) + d * x
 
 
-def _ahead(x, k):
+def _ahead(x: Array, k: int) -> Array:
     """The element `k` places on, 0 beyond the end."""
     return jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, k)])[..., k:]
 
 
-def _newton_solve(s, d, used, rhs):
+def _newton_solve(s: Array, d: Array, used: Array, rhs: Array) -> Array:
     """Solve with the Hessian, a pentadiagonal `L D L^T`, in two passes."""
     before, after = jnp.pad(s[..., :-1], _one_before(s)), _ahead(s, 1)
     diagonal = jnp.where(used, before + 4 * s + after, 0) + d
@@ -129,7 +131,7 @@ def _newton_solve(s, d, used, rhs):
     return jnp.moveaxis(lax.scan(_substitute, (zero, zero), factors, reverse=True)[1], 0, -1)
 
 
-def _eliminate(carry, row):
+def _eliminate(carry: tuple, row: tuple[Array, ...]) -> tuple[tuple, tuple]:
     """One row of the factorisation: pivot, two multipliers, right-hand side."""
     (pivot1, near1, far1, rhs1), (pivot2, far2, rhs2) = carry
     diagonal, near, far, rhs = row
@@ -140,7 +142,7 @@ def _eliminate(carry, row):
     return ((pivot, near, far, rhs), (pivot1, far1, rhs1)), (pivot, near, far, rhs)
 
 
-def _substitute(carry, factor):
+def _substitute(carry: tuple[Array, Array], factor: tuple[Array, ...]) -> tuple[tuple[Array, Array], Array]:
     after, second = carry
     pivot, near, far, rhs = factor
     x = rhs / pivot - near * after - far * second
@@ -150,12 +152,12 @@ def _substitute(carry, factor):
 class _Descent(NamedTuple):
     """Newton iterate of the dual, its last step and whether it still moves."""
 
-    beta: jax.Array
-    change: jax.Array
-    open: jax.Array
+    beta: Array
+    change: Array
+    open: Array
 
 
-def _minimise(gaps):
+def _minimise(gaps: _Gaps) -> Array:
     """The dual's minimum by damped Newton steps.
 
     A sum of exponentials is generalised self-concordant: with `m` the largest change
@@ -173,7 +175,7 @@ def _minimise(gaps):
     return lax.while_loop(going, lambda state: (state[0] + 1, _descend(state[1], gaps)), (0, start))[1].beta
 
 
-def _descend(state, gaps):
+def _descend(state: _Descent, gaps: _Gaps) -> _Descent:
     s, d = _slack(state.beta, gaps), _spread(state.beta, gaps)
     gradient = jnp.where(gaps.used, gaps.mu - _second_difference(s) - d, 0)
     direction = -_newton_solve(s, d, gaps.used, gradient)
@@ -188,7 +190,7 @@ def _descend(state, gaps):
 
 
 @jax.custom_jvp
-def _dual(gaps, beta):
+def _dual(gaps: _Gaps, beta: Array) -> Array:
     """`beta` as solved; its derivative is that of `mu gaps = L s(beta) + d(beta)`."""
     return beta
 
@@ -203,7 +205,7 @@ def _dual_jvp(primals, tangents):
     return beta, -lax.custom_linear_solve(matvec, change, lambda _, rhs: solve(rhs), symmetric=True)
 
 
-def _relax(z, mu, valid):
+def _relax(z: Array, mu: Array, valid: Array) -> Array:
     """`y` of the sorted problem: `mu` moved by the slacks."""
     z, mu, valid = jnp.broadcast_arrays(z, mu, valid)
     if z.shape[-1] < 2:
@@ -217,7 +219,7 @@ def _relax(z, mu, valid):
 # Public ----------------------------------------------------------------------
 
 
-def soft_sort(z, softness=0.1, mask=None):
+def soft_sort(z: Array, softness: Softness = 0.1, mask: Array | None = None) -> Array:
     """Soft values of `sort(z)`, ascending; never standardised by the caller.
 
     Args:
@@ -236,7 +238,7 @@ def soft_sort(z, softness=0.1, mask=None):
     return jnp.where(valid, _relax(index / (steps * softness), mu, valid), 0).astype(dtype)
 
 
-def soft_rank(z, softness=0.1, mask=None):
+def soft_rank(z: Array, softness: Softness = 0.1, mask: Array | None = None) -> Array:
     """Soft ascending ranks, 1-based; `z` is never standardised by the caller.
 
     Args:

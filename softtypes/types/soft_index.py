@@ -179,8 +179,8 @@ class SoftIndex(SoftValue):
 
         Examples:
             >>> import jax.numpy as jnp, softtypes as sft
-            >>> sft.SoftIndex(jnp.array([0.0, 1.0])).log_probs(floor=0.25).round(4)
-            Array([-1.6094, -0.2231], dtype=float32)
+            >>> sft.SoftIndex(jnp.array([0.0, 1.0])).log_probs()
+            Array([-inf,   0.], dtype=float32)
         """
         if floor is not None:
             clipped = jnp.maximum(self.probs, floor)
