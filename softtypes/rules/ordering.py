@@ -108,6 +108,11 @@ def algorithm_of(relaxation: Relaxation, default: str, *, weights: bool) -> Algo
     return algorithm
 
 
+def _unstandardized(relaxation: Relaxation, algorithm: Algorithm) -> Relaxation:
+    """Without standardisation, for an algorithm that takes the data as they are."""
+    return relaxation if algorithm.standardizes else relaxation.replace(standardize=False)
+
+
 def _refuse(name: str, why: str, able: tuple[str, ...]):
     raise ValueError(f"algorithm {name!r} {why}; those that do are {', '.join(map(repr, able))}")
 
@@ -174,6 +179,7 @@ def values(x: Array, wanted: Wanted, ordering: Ordering, relaxation: Relaxation,
         rows = weights(wide, wanted, ordering, relaxation, default)
         rows = rows if relaxation.gated_grad else lax.stop_gradient(rows)
         return contraction.dot(rows, wide[..., None, :]).astype(x.dtype)
+    relaxation = _unstandardized(relaxation, algorithm)
     row = row_of(wide, ordering, relaxation, "sort")
     inside, places = _relative(row, wanted.positions)
     s = effective_softness(relaxation, x.dtype)
@@ -223,6 +229,7 @@ def ranks(x: Array, ordering: Ordering, relaxation: Relaxation) -> Array:
     """Relaxed ranks from 1; exact, ties averaged, for infinities; 0 for masked entries."""
     algorithm = algorithm_of(relaxation, "neuralsort", weights=False)
     wide = as_float(x, wide_dtype(x.dtype))
+    relaxation = _unstandardized(relaxation, algorithm)
     row = row_of(wide, ordering, relaxation, "rank")
     exact = exact_ranks(wide, ordering)
     if not relaxation.is_hard:

@@ -47,6 +47,7 @@ class Algorithm:
 
     modes: tuple[str, ...] = tuple(MODES)
     has_weights: bool = True
+    standardizes: bool = True  # whether it takes keys that are standardised, if that is asked for
 
     def weights(self, row: Row, request: Request, softness: Softness, mode: Mode) -> Array:
         """Weights `(..., k, n)` of the requested order statistics over the entries; 0 where one does not count."""
@@ -63,6 +64,11 @@ class Algorithm:
     def ranks(self, row: Row, softness: Softness, mode: Mode) -> Array:
         """Relaxed ranks `(..., n)` from 1, of the counted entries among themselves."""
         raise NotImplementedError
+
+
+def per_batch(softness: Softness) -> Softness:
+    """A softness per row, in the shape of the batch of rows."""
+    return softness if isinstance(softness, float) or softness.ndim == 0 else softness[..., 0]
 
 
 def per_matrix(softness: Softness) -> Softness:

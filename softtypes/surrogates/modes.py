@@ -16,6 +16,7 @@ from softtypes.surrogates.ratio import Softness
 class Mode(NamedTuple):
     """A degree of smoothness."""
 
+    name: str
     step: steps.Step
     project: Callable[[Array, Softness], Array]
     log_project: Callable[[Array, Softness], Array] | None  # where a weight can underflow but never vanish
@@ -23,8 +24,8 @@ class Mode(NamedTuple):
 
 HARD = "hard"
 MODES = {
-    "smooth": Mode(steps.SMOOTH, simplex.softmax, simplex.log_softmax),
-    "c0": Mode(steps.C0, partial(simplex.sparse, power=1), None),
-    "c1": Mode(steps.C1, partial(simplex.sparse, power=2), None),
-    "c2": Mode(steps.C2, partial(simplex.sparse, power=3), None),
+    "smooth": Mode("smooth", steps.SMOOTH, simplex.softmax, simplex.log_softmax),
+    "c0": Mode("c0", steps.C0, partial(simplex.sparse, power=1), None),
+    "c1": Mode("c1", steps.C1, partial(simplex.sparse, power=2), None),
+    "c2": Mode("c2", steps.C2, partial(simplex.sparse, power=3), None),
 }

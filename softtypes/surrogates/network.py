@@ -28,7 +28,6 @@ from typing import NamedTuple, TypeAlias
 import jax.numpy as jnp
 from jax import Array, lax
 
-
 Step: TypeAlias = Callable[[Array], Array]
 
 
@@ -51,7 +50,7 @@ def _stages(n: int) -> _Stage | None:
     wires = jnp.arange(n)
     sizes = [2 << p for p in range(max(n - 1, 0).bit_length())]
     stages = [stage for size in sizes for stage in _merge(wires, size)]
-    return _Stage(*map(jnp.stack, zip(*stages))) if stages else None
+    return _Stage(*map(jnp.stack, zip(*stages, strict=True))) if stages else None
 
 
 def _merge(wires: Array, size: int) -> Iterator[_Stage]:
@@ -143,6 +142,8 @@ def combine(z: Array, step: Step, rows: Array, mask: Array | None = None) -> Arr
     values, count, place = _partition(_widen(z), mask)
     _, exchanges = _run(values, step, count)
     rows = jnp.broadcast_to(rows, (*z.shape[:-1], *rows.shape[-2:])).astype(values.dtype)
+    # The same on both sides: under `shard_map` the loop's state must vary over the mesh axes of `z` from the start.
+    rows = jnp.where((values == values)[..., None, :], rows, rows)
     weights = _functionals(exchanges, rows)
     if mask is None or place is None:
         return weights.astype(z.dtype)

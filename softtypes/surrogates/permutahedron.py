@@ -388,7 +388,7 @@ def tie_ends(x: Array, valid: Array) -> Array:
     """Blocks of equal neighbours in sorted order."""
     following = jnp.roll(x, -1, axis=-1)
     joined = (x == following) & valid & jnp.roll(valid, -1, axis=-1)
-    return _block_ends(joined.at[..., -1].set(False))
+    return _block_ends(joined & (positions(x.shape) < x.shape[-1] - 1))
 
 
 def _solve(problem: _Sorted, mode: str) -> tuple[Array, Array]:

@@ -206,7 +206,8 @@ def _newton(regulariser: Regulariser, evaluate: Callable, counts: Array, targets
     slope = regulariser.slope(state.slack) * counts[:, None]
     pinned = _heaviest(targets)
     product = _hessian_product(slope, jnp.argmax(state.slack, -1), pinned)
-    direction = _solve(product, slope, pinned, 1e-2, jnp.where(pinned, 0, state.error))
+    ridge = _ridge(slope)  # moves a set of anchors that no input shares with the rest, until one does
+    direction = _solve(lambda x: product(x) + ridge * x, slope, pinned, 1e-2, jnp.where(pinned, 0, state.error))
     # an anchor that no input feels: raise it until the nearest input alone could fill it
     cold = (slope.sum(0) <= 0) & (state.error > 0)
     nearest = jnp.where(counts[:, None] > 0, state.slack, -jnp.inf).max(0)
@@ -272,14 +273,21 @@ def _solve(product: Callable, slope: Array, pinned: Array, tolerance: float, rhs
     if len(rhs) <= 16:
         return factored(rhs)
     share = slope / _positive(slope.sum(-1, keepdims=True))
-    degrees = jnp.where(pinned, 0, (slope * (1 - share)).sum(0))
-    inverse = jnp.where(degrees > 0, 1 / _positive(degrees), 0)
+    degrees = (slope * (1 - share)).sum(0)
+    free = ~pinned & (slope.sum(0) > 0)
+    inverse = jnp.where(free, 1 / _positive(degrees + _ridge(slope)), 0)
     x, converged = _conjugate_gradients(product, lambda r: inverse * r, degrees, tolerance, rhs)
     return lax.cond(converged, lambda _: x, factored, rhs)
 
 
+def _ridge(slope: Array) -> Array:
+    """What is added to the diagonal of the Hessian: above its rounding, below its links but for the weakest."""
+    eps = float(jnp.finfo(slope.dtype).eps)
+    return max(eps**0.75, slope.shape[1] * eps) * slope.sum(0)
+
+
 def _cholesky(slope: Array, pinned: Array) -> tuple[Callable[[Array], Array], Array]:
-    """The inverse of the Hessian as a function, up to a small ridge for anchors without links; and its diagonal.
+    """The inverse of the Hessian plus ridge, as a function, and the diagonal without ridge.
 
     The diagonal is summed from the links, since `sum_i K_ij - K_ij^2 / K_i` cancels.
     """
@@ -287,10 +295,9 @@ def _cholesky(slope: Array, pinned: Array) -> tuple[Callable[[Array], Array], Ar
     links = jnp.matmul(slope.T, share, precision=lax.Precision.HIGHEST)
     links = jnp.where(jnp.eye(len(pinned), dtype=bool), 0, links)
     degrees = links.sum(0)
-    free = ~pinned & (degrees > 0)
-    scale = jnp.where(free, lax.rsqrt(_positive(degrees)), 0)
-    ridge = jnp.where(free, 1 + float(jnp.finfo(slope.dtype).eps) ** 0.6, 1)
-    factor = jnp.linalg.cholesky(jnp.diag(ridge) - scale[:, None] * links * scale[None])
+    free = ~pinned & (slope.sum(0) > 0)
+    scale = jnp.where(free, lax.rsqrt(_positive(degrees + _ridge(slope))), 0)
+    factor = jnp.linalg.cholesky(jnp.eye(len(scale), dtype=scale.dtype) - scale[:, None] * links * scale[None])
     return lambda r: scale * jax.scipy.linalg.cho_solve((factor, True), scale * r), degrees
 
 

@@ -1,0 +1,484 @@
+"""Softness: static or traced, one or one an element, 0 and the far ends of the scale, merged, differentiated."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import softtypes as sft
+
+MODES = ("smooth", "c0", "c1", "c2")
+FAMILIES = ("product", "godel", "lukasiewicz", "geometric")
+DTYPES = ("float16", "bfloat16", "float32", "float64")
+
+# Functions of two SoftArrays of shape (rows, n) that act on each row by itself, so that a softness one a row fits all.
+ELEMENTWISE = {
+    "abs": lambda x, y: x.abs(),
+    "sign": lambda x, y: x.sign(),
+    "heaviside": lambda x, y: x.heaviside(),
+    "relu": lambda x, y: x.relu(),
+    "gated relu": lambda x, y: x.relu(gated=True),
+    "round": lambda x, y: x.round(),
+    "round to tenths": lambda x, y: x.round(1),
+    "clip": lambda x, y: x.clip(-0.5, 0.5),
+    "clip below": lambda x, y: x.clip(y),
+    "maximum": sft.maximum,
+    "gated minimum": lambda x, y: sft.minimum(x, y, gated=True),
+}
+COMPARISONS = {
+    "<": lambda x, y: x < y,
+    "<=": lambda x, y: x <= y,
+    ">": lambda x, y: x > y,
+    ">=": lambda x, y: x >= y,
+    "==": lambda x, y: x == y,
+    "!=": lambda x, y: x != y,
+    "isclose": lambda x, y: sft.isclose(x, y, atol=0.25),
+}
+LOGIC = {
+    "&": lambda x, y: (x > y) & (x < 1.0),
+    "|": lambda x, y: (x > y) | (x < -1.0),
+    "^": lambda x, y: (x > y) ^ (x < 1.0),
+    "implies": lambda x, y: (x > y).implies(~(y > x)),
+    "all": lambda x, y: (x > y).all(axis=1),
+    "any": lambda x, y: (x > y).any(axis=1),
+}
+SELECTION = {
+    "where": lambda x, y: (x > y).where(x, y),
+    "where of bools": lambda x, y: (x > y).where(x > 0.0, y > 0.0),
+    "take": lambda x, y: x.argmax(axis=1).take(y.soft()[0]),
+    "take_along_axis": lambda x, y: sft.take_along_axis(y, x.argmin(axis=1, keepdims=True), axis=1),
+    "where of indices": lambda x, y: (x > y).any(axis=1).where(x.argmax(axis=1), y.argmax(axis=1)),
+    "index <": lambda x, y: x.argmax(axis=1) < y.argmax(axis=1),
+}
+EXTREMES = {
+    "max": lambda x, y: x.max(axis=1),
+    "min as it is": lambda x, y: x.min(axis=1, standardize=False),
+    "argmax": lambda x, y: x.argmax(axis=1),
+    "argmin as it is": lambda x, y: x.argmin(axis=1, standardize=False),
+}
+OPERATORS = ELEMENTWISE | COMPARISONS | LOGIC | SELECTION | EXTREMES
+
+X = (-1.25, 0.0, 0.75, 0.75, 2.5)
+Y = (0.5, 0.0, 0.75, -0.25, 2.25)
+
+
+@pytest.fixture(params=DTYPES)
+def dtype(request):
+    with jax.enable_x64(request.param == "float64"):
+        yield jnp.dtype(request.param)
+
+
+def pair(dtype, count, values=(X, Y)):
+    """`count` equal rows of x and of y."""
+    return tuple(jnp.tile(jnp.array(v, dtype), (count, 1)) for v in values)
+
+
+def softened(name, x, y, softness, **options):
+    return OPERATORS[name](sft.soft(x, softness, **options), sft.soft(y, softness, **options))
+
+
+def options_of(name):
+    """The settings to run an operator in: every mode, and for logic every family in one of them."""
+    modes = [{"mode": mode} for mode in MODES]
+    return modes + [{"mode": "c1", "logic": family} for family in FAMILIES[1:]] if name in LOGIC else modes
+
+
+# Ends of the scale
+
+SCALE = (1e-30, 1e-20, 1e-10, 1e-5, 1e-3, 0.1, 1.0, 1e3, 1e5, 1e10, 1e20, 1e30)
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_any_softness_gives_finite_values_and_gradients(name, dtype):
+    x, y = pair(dtype, len(SCALE))
+    softness = jnp.array(SCALE, jnp.float32)[:, None]
+    for options in options_of(name):
+        fn = lambda x, y, s, options=options: softened(name, x, y, s, **options).soft()  # noqa: E731
+        value, pull = jax.vjp(fn, x, y, softness)
+        assert value.dtype == dtype
+        for what, found in zip(("value", "d/dx", "d/dy", "d/ds"), (value, *pull(jnp.ones_like(value))), strict=True):
+            assert jnp.isfinite(found).all(), (options, what, found)
+
+
+@pytest.mark.parametrize("softness", [SCALE[0], SCALE[-1]])
+@pytest.mark.parametrize("mode", MODES)
+def test_a_static_softness_at_either_end_is_as_finite(mode, softness, dtype):
+    x, y = pair(dtype, 1)
+    for name in OPERATORS:
+        fn = lambda x, y, name=name: softened(name, x, y, softness, mode=mode).soft()  # noqa: E731
+        value, pull = jax.vjp(fn, x, y)
+        for found in (value, *pull(jnp.ones_like(value))):
+            assert jnp.isfinite(found).all(), (name, found)
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_a_tiny_softness_is_the_hard_limit(name, dtype):
+    """Away from ties, where a rectifier, a step and a projection know only one side."""
+    x, y = pair(dtype, 1, ((-1.25, 0.25, 2.625), (0.5, -0.25, 2.25)))
+    for options in options_of(name):
+        out = softened(name, x, y, 1e-30, **options)
+        tolerance = 8 * float(jnp.finfo(dtype).eps)
+        np.testing.assert_allclose(
+            np.float64(out.soft()), np.float64(out.st()), rtol=tolerance, atol=tolerance, err_msg=str(options)
+        )
+
+
+# Softness 0
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+@pytest.mark.parametrize("kind", ["static", "traced", "one an element"])
+def test_softness_0_is_the_hard_limit_to_the_bit(name, kind):
+    x, y = pair(jnp.float32, 2)
+    zero = {"static": 0, "traced": jnp.array(0.0), "one an element": jnp.zeros((2, 1))}[kind]
+    for options in options_of(name):
+        out = softened(name, x, y, zero, **options)
+        np.testing.assert_array_equal(out.soft(), out.st(), err_msg=str(options))
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_softness_0_and_mode_hard_have_the_same_gradients(name):
+    x, y = pair(jnp.float32, 2)
+    fn = lambda x, y, s, mode="smooth": softened(name, x, y, s, mode=mode).soft()  # noqa: E731
+    value, pull = jax.vjp(fn, x, y, jnp.zeros((2, 1)))
+    gradients = pull(jnp.ones_like(value))
+    expected = jax.vjp(lambda x, y: fn(x, y, 0.5, "hard"), x, y)[1](jnp.ones_like(value))
+    for found, exact in zip(gradients, expected, strict=False):
+        np.testing.assert_array_equal(found, exact)
+    assert jnp.isfinite(gradients[2]).all()
+
+
+def test_only_the_elements_of_softness_0_are_hard():
+    x = jnp.array([-0.5, 0.5, -0.5, 0.5])
+    value = sft.soft(x, jnp.array([0.0, 0.0, 0.5, 0.5])).relu().soft()
+    np.testing.assert_array_equal(value[:2], [0, 0.5])
+    np.testing.assert_allclose(value[2:], 0.5 * jax.nn.softplus(x[2:] / 0.5), rtol=1e-6)
+
+
+# Gradients in the softness
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("group", [ELEMENTWISE, COMPARISONS, LOGIC, SELECTION, EXTREMES])
+def test_the_gradient_in_the_softness_is_a_difference_quotient(group, mode, x64):
+    step, softness = 1e-5, 0.37
+    x, y = pair(float, 3, ((-1.3, 0.2, 0.61, 2.1), (0.4, -0.15, 0.9, 2.3)))
+    shifted = softness + step * jnp.array([[-1.0], [0.0], [1.0]])
+    for name in group:
+        fn = lambda s, name=name: softened(name, x, y, s, mode=mode).soft()  # noqa: E731
+        value, tangent = jax.jvp(fn, (shifted,), (jnp.ones_like(shifted),))
+        np.testing.assert_allclose(tangent[1], (value[2] - value[0]) / (2 * step), rtol=1e-6, atol=1e-8, err_msg=name)
+        pulled = jax.vjp(fn, shifted)[1](jnp.ones_like(value))[0]
+        np.testing.assert_allclose(pulled[:, 0], tangent.reshape(3, -1).sum(1), rtol=1e-9, atol=1e-9, err_msg=name)
+
+
+# Static or traced
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("softness", [0.25, 1, 0])
+def test_a_number_is_part_of_the_structure(softness):
+    value = sft.soft(jnp.ones(3), softness)
+    assert len(jax.tree.leaves(value)) == 2
+    assert jax.tree.leaves(value.relaxation) == []
+    assert value.relaxation.softness == softness
+    assert value.relaxation.is_static
+    same, other = sft.soft(jnp.zeros(3), float(softness)), sft.soft(jnp.zeros(3), softness + 1)
+    assert jax.tree.structure(value) == jax.tree.structure(same) != jax.tree.structure(other)
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("softness", [jnp.array(0.25), np.float32(0.25), np.array([0.25, 1, 0]), jnp.array([1, 2, 3])])
+def test_an_array_is_a_leaf(softness):
+    value = sft.soft(jnp.ones(3), softness)
+    leaves = jax.tree.leaves(value)
+    assert len(leaves) == 3
+    np.testing.assert_array_equal(leaves[2], softness)
+    assert jnp.issubdtype(leaves[2].dtype, jnp.floating)
+    assert not value.relaxation.is_static
+    assert jax.tree.structure(value) == jax.tree.structure(sft.soft(jnp.zeros(3), softness * 2))
+    assert jax.tree.structure(value) != jax.tree.structure(sft.soft(jnp.ones(3), 0.25))
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("name", ["relu", "clip", ">", "isclose", "&", "where", "take", "max", "argmax"])
+def test_static_and_traced_softness_agree(name):
+    x, y = pair(jnp.float32, 2)
+    static = softened(name, x, y, 0.3)
+    for traced in (jnp.array(0.3), jnp.full((2, 1), 0.3)):
+        out = softened(name, x, y, traced)
+        np.testing.assert_allclose(out.soft(), static.soft(), rtol=1e-6, atol=1e-7)
+        np.testing.assert_array_equal(out.hard(), static.hard())
+
+
+@pytest.mark.core
+def test_annealing_an_array_compiles_once_and_a_number_each_time():
+    traces = []
+
+    @jax.jit
+    def loss(value):
+        traces.append(value)
+        return ((value > 0.0) & (value.relu() < 1.0)).st().sum()
+
+    x, schedule = jnp.linspace(-1, 1, 5), (1.0, 0.5, 0.1, 0.0)
+    for softness in schedule:
+        loss(sft.soft(x, jnp.array(softness)))
+    assert len(traces) == 1
+    for softness in schedule:
+        loss(sft.soft(x, softness))
+    assert len(traces) == 1 + len(schedule)
+    if hasattr(loss, "_cache_size"):
+        assert loss._cache_size() == len(traces)
+
+
+@pytest.mark.core
+def test_a_number_given_to_a_jitted_function_is_traced():
+    fn = jax.jit(lambda x, s: sft.soft(x, s).relu().soft())
+    x = jnp.linspace(-1, 1, 5)
+    for softness in (0.25, 0.5, 0.0):
+        expected = softness * jax.nn.softplus(x / softness) if softness else jax.nn.relu(x)
+        np.testing.assert_allclose(fn(x, softness), expected, rtol=1e-6)
+    assert fn._cache_size() == 1
+
+
+@pytest.mark.core
+def test_vmap_over_the_owner():
+    """A static softness is shared; one a row goes along with the rows."""
+    x, softness = jnp.linspace(-1, 1, 6).reshape(3, 2), jnp.array([0.1, 0.5, 2.0])
+    relu = jax.vmap(lambda v: v.relu())
+    np.testing.assert_array_equal(relu(sft.soft(x, 0.5)).soft(), sft.soft(x, 0.5).relu().soft())
+    owners = jax.vmap(sft.soft)(x, softness)
+    assert owners.relaxation.softness.shape == (3,)
+    expected = softness[:, None] * jax.nn.softplus(x / softness[:, None])
+    np.testing.assert_allclose(relu(owners).soft(), expected, rtol=1e-5)
+    np.testing.assert_allclose(jax.lax.map(lambda v: v.relu().soft(), owners), expected, rtol=1e-5)
+    swept = jax.vmap(lambda s: sft.soft(x[0], s).relu().soft())(softness)
+    np.testing.assert_allclose(swept, softness[:, None] * jax.nn.softplus(x[0][None] / softness[:, None]), rtol=1e-5)
+
+
+@pytest.mark.core
+def test_a_learned_softness_descends():
+    x, target = jnp.linspace(-1, 1, 5), 0.3 * jax.nn.softplus(jnp.linspace(-1, 1, 5) / 0.3)
+
+    @jax.jit
+    def step(s):
+        return s - 0.5 * jax.grad(lambda s: ((sft.soft(x, s).relu().soft() - target) ** 2).sum())(s)
+
+    softness = jnp.array(1.0)
+    for _ in range(60):
+        softness = step(softness)
+    np.testing.assert_allclose(softness, 0.3, atol=1e-3)
+
+
+# One softness an element
+
+A = jnp.array([[-0.5, 0.25, 1.0], [0.75, -1.0, 0.5]])
+EACH = jnp.array([[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]])
+STRUCTURAL = {
+    "reshape": lambda v: v.reshape(3, 2),
+    "reshape to new axes": lambda v: v.reshape((1, 6, 1)),
+    "ravel": lambda v: v.ravel(),
+    "flatten": lambda v: v.flatten(),
+    "squeeze": lambda v: v.reshape(1, 2, 3).squeeze(0),
+    "transpose": lambda v: v.transpose(1, 0),
+    "T": lambda v: v.T,
+    "swapaxes": lambda v: v.swapaxes(0, 1),
+    "repeat": lambda v: v.repeat(2, axis=1),
+    "repeat all": lambda v: v.repeat(2),
+    "row": lambda v: v[1],
+    "element": lambda v: v[1, 2],
+    "slice": lambda v: v[:, ::-2],
+    "new axis": lambda v: v[None, ..., None],
+    "gather": lambda v: v[:, jnp.array([2, 0])],
+    "mask": lambda v: v[np.array([True, False])],
+    "astype": lambda v: v.astype(jnp.float16).astype(jnp.float32),
+    "take": lambda v: sft.take(v, jnp.array([2, 0]), axis=1),
+    "exact slice": lambda v: sft.dynamic_slice_in_dim(v, 1, 2, axis=1),
+}
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("softness", [EACH, EACH[:, :1], EACH[:1], EACH[0, 0]], ids=["each", "rows", "columns", "one"])
+def test_changes_of_shape_commute_with_relaxed_operators(softness):
+    """`fn(x).abs() == fn(x.abs())`: every element takes its softness along."""
+    value = sft.soft(jnp.round(A, 2), softness)
+    for name, fn in STRUCTURAL.items():
+        there, back = fn(value).abs(), fn(value.abs())
+        np.testing.assert_allclose(there.soft(), back.soft(), rtol=2e-3 if name == "astype" else 1e-6, err_msg=name)
+        assert there.shape == there.hard().shape == back.shape, name
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("axis", [None, 0, 1, (0, 1), -1])
+@pytest.mark.parametrize("keepdims", [False, True])
+@pytest.mark.parametrize("reduction", ["sum", "mean", "prod", "var", "std", "max"])
+def test_a_reduction_takes_the_softest_of_what_it_reduces(reduction, axis, keepdims):
+    value = sft.soft(A, EACH)
+    knobs = {"softness": 0.1} if reduction == "max" else {}
+    out = getattr(value, reduction)(axis, keepdims, **knobs)
+    np.testing.assert_array_equal(out.relaxation.softness, EACH.max(axis, keepdims=keepdims))
+    assert out.relu().shape == out.shape
+
+
+CHANGING = {
+    "matmul": lambda v: v @ jnp.ones(3),
+    "matmul from the left": lambda v: jnp.ones((4, 2)) @ v,
+    "dot": lambda v: v.dot(jnp.ones((3, 2))),
+    "norm": lambda v: sft.norm(v, axis=1),
+    "cumsum": lambda v: v.cumsum(),
+    "cumprod": lambda v: v.cumprod(axis=1),
+    "broadcast": lambda v: v[:, None] + jnp.ones((1, 4, 1)),
+    "selection": lambda v: v[:, sft.SoftIndex(jnp.array([0.25, 0.25, 0.5]))],
+    "selection of rows": lambda v: v[sft.SoftIndex(jnp.array([0.25, 0.75]))],
+    "take_along_axis": lambda v: sft.take_along_axis(v, sft.SoftIndex(jnp.full((2, 4, 3), 1 / 3)), axis=1),
+    "soft slice": lambda v: sft.dynamic_slice_in_dim(v, sft.SoftIndex(jnp.array([0.5, 0.5, 0])), 2, axis=1),
+    "soft index": lambda v: sft.dynamic_index_in_dim(v, sft.SoftIndex(jnp.array([0.5, 0.5, 0])), axis=1),
+    "choose": lambda v: sft.choose(sft.SoftIndex(jnp.full((2, 3, 2), 0.5)), [v, -v]),
+    "lift": lambda v: sft.lift(lambda a: a.sum(1))(v),
+    "lift to a new axis": lambda v: sft.lift(lambda a: jnp.stack([a, a]))(v),
+    "maximum": lambda v: sft.maximum(v[:, None], v[None]),
+    "where": lambda v: (v > 0.0).where(v, 0.0),
+    "update": lambda v: v.at[0].set(v[1]),
+    "sort": lambda v: v.sort(axis=1, softness=0.1),
+}
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("name", CHANGING)
+def test_a_softness_one_an_element_fits_every_result(name):
+    out = CHANGING[name](sft.soft(A, EACH))
+    shape = np.shape(out.relaxation.softness)
+    assert np.broadcast_shapes(shape, out.shape) == out.shape
+    assert out.soft().shape == out.hard().shape == out.relu().soft().shape == out.relu().hard().shape == out.shape
+    assert EACH.min() <= jnp.min(out.relaxation.softness) <= jnp.max(out.relaxation.softness) <= EACH.max()
+
+
+@pytest.mark.core
+def test_a_selection_has_the_expected_softness():
+    out = sft.soft(A, EACH)[:, sft.SoftIndex(jnp.array([0.25, 0.25, 0.5]))]
+    np.testing.assert_allclose(out.relaxation.softness, EACH @ jnp.array([0.25, 0.25, 0.5]), rtol=1e-6)
+
+
+@pytest.mark.core
+def test_an_update_changes_the_softness_of_its_elements_alone():
+    updated = sft.soft(A, EACH).at[0].set(sft.soft(A, EACH)[1]).relaxation.softness
+    np.testing.assert_array_equal(jnp.broadcast_to(updated, (2, 3))[1], EACH[1])
+    np.testing.assert_array_equal(jnp.broadcast_to(updated, (2, 3))[0], EACH[1])  # the softer of rows 0 and 1
+
+
+@pytest.mark.core
+def test_an_ordering_operator_takes_one_softness_a_row():
+    message = "an ordering operator takes one softness a row"
+    for fn in (lambda v: v.max(axis=1), lambda v: v.argmax(axis=1), lambda v: v.min()):
+        with pytest.raises(ValueError, match=message):
+            fn(sft.soft(A, EACH))
+    rows = sft.soft(A, EACH[:, :1])
+    for i in range(2):
+        one = sft.soft(A[i], float(EACH[i, 0]))
+        np.testing.assert_allclose(rows.argmax(axis=1).probs[i], one.argmax().probs, rtol=1e-5, atol=1e-7)
+        np.testing.assert_allclose(rows.max(axis=1).soft()[i], one.max().soft(), rtol=1e-6)
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("shape", [(4,), (2, 3, 1), (3, 2), (5, 2, 3)])
+def test_a_softness_that_does_not_broadcast_is_refused(shape):
+    with pytest.raises(ValueError, match=r"softness of shape .* does not broadcast to the values' \(2, 3\)"):
+        sft.soft(A, jnp.ones(shape))
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("softness", [-0.1, -1, float("inf"), float("nan"), jnp.array([0.1, -1.0]), np.float32(np.inf)])
+def test_a_softness_is_finite_and_not_negative(softness):
+    with pytest.raises(ValueError, match="softness must be finite and at least 0"):
+        sft.Relaxation(softness)
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("softness", ["0.1", True, 1j, jnp.array(True), None, [0.1]])
+def test_a_softness_is_a_real_number(softness):
+    with pytest.raises(TypeError, match="softness must be a real number or a real array"):
+        sft.Relaxation(softness)
+
+
+# Two soft values
+
+BOTH = {
+    "+": lambda a, b: a + b,
+    "*": lambda a, b: a * b,
+    "maximum": sft.maximum,
+    "where": lambda a, b: (a > 0.0).where(a, b),
+    "choose": lambda a, b: sft.choose(sft.SoftIndex(jnp.array([0.5, 0.5])), [a, b]),
+    "lift": sft.lift(jnp.arctan2),
+    "clip": lambda a, b: a.clip(b),
+}
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("name", BOTH)
+def test_the_softer_wins(name):
+    x = A[0]
+    for a, b, expected in (
+        (0.2, 0.7, 0.7),
+        (0.2, jnp.array(0.7), 0.7),
+        (jnp.array(0.7), 0.2, 0.7),
+        (jnp.array([0.1, 0.9, 0.5]), 0.5, [0.5, 0.9, 0.5]),
+        (jnp.array([0.1, 0.9, 0.5]), jnp.array([0.3, 0.3, 0.3]), [0.3, 0.9, 0.5]),
+        (0, 0.5, 0.5),
+    ):
+        for first, second in ((a, b), (b, a)):
+            merged = BOTH[name](sft.soft(x, first), sft.soft(x, second)).relaxation
+            np.testing.assert_allclose(merged.softness, expected, rtol=1e-7)
+            assert merged.is_static == (isinstance(a, float | int) and isinstance(b, float | int))
+
+
+@pytest.mark.core
+def test_a_comparison_takes_the_softer_too():
+    x, y = jnp.array(0.3), jnp.array(0.1)
+    for a, b in ((0.2, 0.7), (0.7, 0.2), (jnp.array(0.2), 0.7)):
+        probability = (sft.soft(x, a) > sft.soft(y, b)).probs
+        np.testing.assert_allclose(probability, jax.nn.sigmoid((x - y) / 0.7), rtol=1e-6)
+
+
+SETTINGS = {
+    "mode": ("smooth", "c1"),
+    "logic": ("product", "godel"),
+    "standardize": (True, False),
+    "gated": (False, True),
+    "gated_grad": (True, False),
+    "algorithm": (None, "softsort"),
+}
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize("name", BOTH)
+def test_settings_that_differ_are_refused_and_both_named(name, setting):
+    first, second = SETTINGS[setting]
+    expected = (
+        f"two soft values of different {setting} cannot be combined: {first!r} and {second!r}; "
+        "bring one over with sft.soft(value, relaxation)"
+    )
+    a, b = sft.soft(A[0], **{setting: first}), sft.soft(A[0], **{setting: second})
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        BOTH[name](a, b)
+    assert str(error.value) == expected
+    assert BOTH[name](a, sft.soft(b, a.relaxation)).relaxation == a.relaxation  # the way out
+
+
+@pytest.mark.core
+def test_a_value_without_a_relaxation_takes_on_the_others():
+    plain = (sft.SoftBool(jnp.array([0.5, 0.5, 0.5]))).where(1.0, 2.0)
+    other = sft.soft(A[0], jnp.array(0.7), mode="c1")
+    for out in (plain + other, other + plain, sft.maximum(plain, other)):
+        assert (out.relaxation.mode, float(out.relaxation.softness)) == ("c1", np.float32(0.7))
+    assert plain.relaxation == sft.Relaxation()
+
+
+@pytest.mark.core
+def test_keywords_hold_for_the_operator_and_the_result_carries_on():
+    value = sft.soft(A[0], 0.3, mode="c2")
+    out = value.relu(softness=1.0, mode="smooth")
+    np.testing.assert_allclose(out.soft(), jax.nn.softplus(A[0]), rtol=1e-6)
+    assert out.relaxation == value.relaxation
+    assert sft.soft(value, 0.9).relaxation == value.relaxation.replace(softness=0.9)
+    assert sft.soft(value, mode="c0").relaxation == sft.Relaxation(0.3, "c0")
