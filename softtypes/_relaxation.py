@@ -1,7 +1,7 @@
 """Relaxation: every knob of a relaxation, its default and its validation."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, TypedDict
 
 import jax
@@ -67,6 +67,7 @@ class Relaxation:
     standardize: bool = True
     gated: bool = False
     gated_grad: bool = True
+    _static: bool = field(default=True, init=False, repr=False)
 
     def __post_init__(self):
         object.__setattr__(self, "softness", _checked_softness(self.softness))
@@ -113,14 +114,14 @@ class Relaxation:
 
     def __repr__(self):
         shown = [f"softness={_shown(self.softness)}", f"mode={self.mode!r}"]
-        defaults = {field.name: field.default for field in fields(self)}
+        defaults = {knob.name: knob.default for knob in fields(self)}
         for name in SETTINGS[1:]:
             if getattr(self, name) != defaults[name]:
                 shown.append(f"{name}={getattr(self, name)!r}")
         return f"Relaxation({', '.join(shown)})"
 
 
-SETTINGS = tuple(field.name for field in fields(Relaxation))[1:]
+SETTINGS = tuple(knob.name for knob in fields(Relaxation) if knob.init)[1:]
 
 
 def check_choice(name: str, value, choices: tuple) -> None:

@@ -4,6 +4,7 @@ A table of (ours, theirs). All entries run in one compiled program per dtype, ou
 ties, signed zeros, infinities and NaN.
 """
 
+from contextlib import contextmanager
 from functools import cache
 
 import jax
@@ -111,14 +112,12 @@ def functions():
     unary = {
         "abs": jnp.abs,
         "sign": jnp.sign,
-        "heaviside": lambda x: jnp.heaviside(x, jnp.asarray(0.5, x.dtype)),
-        "sigmoidal": lambda x: jnp.heaviside(x, jnp.asarray(0.5, x.dtype)),
+        "heaviside": lambda x: jnp.heaviside(x, 0.5),
+        "sigmoidal": lambda x: jnp.heaviside(x, 0.5),
         "relu": jax.nn.relu,
         "softrelu": jax.nn.relu,
         "round": jnp.round,
-        "logical_not": None,
     }
-    del unary["logical_not"]
     for name, theirs in unary.items():
         yield f"sft.{name}", lambda x, y, n=name: getattr(sft, n)(x), lambda x, y, f=theirs: f(x)
     for name in ("sign", "relu", "abs"):
@@ -250,13 +249,21 @@ def accepted(f, *args):
     return True
 
 
+@contextmanager
+def universe(dtype):
+    """Strict promotion, as everywhere in the tests, but for exact numbers, which would hardly meet anything there."""
+    promotion = "strict" if dtype in FLOATS else "standard"
+    with jax.enable_x64(dtype == "float64"), jax.numpy_dtype_promotion(promotion):
+        yield
+
+
 @cache
 def results(dtype):
     """For each entry that jax accepts: our hard view and jax's result on each input, and the dtype of our soft view.
 
     One program holds both sides, so that XLA cannot round two spellings of one computation in two ways.
     """
-    with jax.enable_x64(dtype == "float64"):
+    with universe(dtype):
         inputs, soft_dtypes = matrices(dtype), {}
         table = [entry for entry in TABLE if accepted(entry[2], *inputs[0])]
         if dtype == "bool":
@@ -299,7 +306,7 @@ def test_the_hard_view_is_jaxs(name, dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_jax_takes_most_of_the_table(dtype):
     assert len(set(NAMES)) == len(NAMES)
-    assert len(results(dtype)[1]) > {"int32": 0.95, "bool": 0.7}.get(dtype, 0.999) * len(NAMES)
+    assert len(results(dtype)[1]) > {"int32": 0.99, "bool": 0.8}.get(dtype, 0.999) * len(NAMES)
 
 
 # Straight-through
@@ -331,8 +338,8 @@ def outcome(f, *args):
     """The shape and dtype of a result, or that there is none."""
     try:
         out = jax.eval_shape(f, *args)
-    except (TypeError, ValueError, IndexError, ZeroDivisionError) as error:
-        return "refused" if not isinstance(error, ZeroDivisionError) else "refused"
+    except (TypeError, ValueError, NotImplementedError):
+        return "refused"
     return out.shape, out.dtype
 
 
@@ -342,14 +349,15 @@ STRUCTURAL = ("@", "dot", "reshape", "at ", "getitem", "take", "choose", "dynami
 @pytest.mark.parametrize("dtype", ["float32", "int32"])
 @pytest.mark.parametrize("shape", [(0, 4), (4, 0), ()])
 def test_empty_and_0d_arrays_have_jaxs_shapes_and_dtypes(shape, dtype):
-    x = y = jnp.zeros(shape, dtype)
     compared = 0
-    for name, ours, theirs in TABLE:
-        if "where" in name or name.startswith(STRUCTURAL):
-            continue
-        expected = outcome(theirs, x, y)
-        assert outcome(lambda x, y, f=ours: f(sft.soft(x), sft.soft(y)).hard(), x, y) == expected, name
-        compared += expected != "refused"
+    with universe(dtype):
+        x = y = jnp.zeros(shape, dtype)
+        for name, ours, theirs in TABLE:
+            if "where" in name or name.startswith(STRUCTURAL):
+                continue
+            expected = outcome(theirs, x, y)
+            assert outcome(lambda x, y, f=ours: f(sft.soft(x), sft.soft(y)).hard(), x, y) == expected, name
+            compared += expected != "refused"
     assert compared > 80
 
 

@@ -182,7 +182,7 @@ def sort(
 
     Source: by default Grover, Wang, Zweig, Ermon (2019), NeuralSort; `algorithm=` chooses another.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, softtypes as sft
         >>> sft.sort(jnp.array([3.0, 1.0, 2.0]), softness=0.01).round()
         Array([1., 2., 3.], dtype=float32)
@@ -212,7 +212,7 @@ def argsort(
 
     Source: by default Grover, Wang, Zweig, Ermon (2019), NeuralSort; `algorithm=` chooses another.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, softtypes as sft
         >>> sft.argsort(jnp.array([3.0, 1.0, 2.0])).hard()
         Array([1, 2, 0], dtype=int32)
@@ -249,7 +249,7 @@ def sort_by(
 
     Source: by default Grover, Wang, Zweig, Ermon (2019), NeuralSort; `algorithm=` chooses another.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, softtypes as sft
         >>> keys, values = jnp.array([3.0, 1.0, 2.0]), {"name": jnp.array([30.0, 10.0, 20.0])}
         >>> sft.sort_by(keys, values, softness=0.01)[1]["name"].round()
@@ -260,7 +260,7 @@ def sort_by(
     def carried(value: Operand) -> Array | SoftArray:
         if jnp.shape(value.soft() if isinstance(value, SoftValue) else value) != index.shape:
             raise ValueError(f"sort_by: a value must have the shape of the keys, {index.shape}; got {value!r}")
-        out = take_along_axis(value, index, axis)
+        out: Any = take_along_axis(value, index, axis)
         return out if isinstance(keys, SoftValue) or isinstance(value, SoftValue) else out.soft()
 
     soft_leaf = lambda leaf: isinstance(leaf, SoftValue)  # noqa: E731
@@ -290,7 +290,7 @@ def top_k(
 
     Source: by default Grover, Wang, Zweig, Ermon (2019), NeuralSort; `algorithm=` chooses another.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, softtypes as sft
         >>> values, index = sft.top_k(jnp.array([3.0, 1.0, 2.0]), 2, softness=0.01)
         >>> values.round(), index.hard()
@@ -322,7 +322,7 @@ def rank(
 
     Source: by default Grover, Wang, Zweig, Ermon (2019), NeuralSort; `algorithm=` chooses another.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, softtypes as sft
         >>> sft.rank(jnp.array([3.0, 1.0, 2.0]), softness=0.01).round()
         Array([3., 1., 2.], dtype=float32)
@@ -363,7 +363,7 @@ def quantile(
 
     Source: by default Grover, Wang, Zweig, Ermon (2019), NeuralSort; `algorithm=` chooses another.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, softtypes as sft
         >>> sft.quantile(jnp.array([3.0, 1.0, 2.0]), 0.5, softness=0.01).round()
         Array(2., dtype=float32)
@@ -405,7 +405,7 @@ def percentile(
 
     Source: by default Grover, Wang, Zweig, Ermon (2019), NeuralSort; `algorithm=` chooses another.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, softtypes as sft
         >>> sft.percentile(jnp.array([3.0, 1.0, 2.0]), 50.0, softness=0.01).round()
         Array(2., dtype=float32)
@@ -436,7 +436,7 @@ def median(
 
     Source: by default Grover, Wang, Zweig, Ermon (2019), NeuralSort; `algorithm=` chooses another.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, softtypes as sft
         >>> sft.median(jnp.array([3.0, 1.0, 2.0]), softness=0.01).round()
         Array(2., dtype=float32)
@@ -477,7 +477,7 @@ def argquantile(
 
     Source: by default Grover, Wang, Zweig, Ermon (2019), NeuralSort; `algorithm=` chooses another.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, softtypes as sft
         >>> sft.argquantile(jnp.array([3.0, 1.0, 2.0]), 0.5).hard()
         Array(2, dtype=int32)
@@ -521,7 +521,7 @@ def argpercentile(
 
     Source: by default Grover, Wang, Zweig, Ermon (2019), NeuralSort; `algorithm=` chooses another.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, softtypes as sft
         >>> sft.argpercentile(jnp.array([3.0, 1.0, 2.0]), 50.0).hard()
         Array(2, dtype=int32)
@@ -554,7 +554,7 @@ def argmedian(
 
     Source: by default Grover, Wang, Zweig, Ermon (2019), NeuralSort; `algorithm=` chooses another.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, softtypes as sft
         >>> sft.argmedian(jnp.array([3.0, 1.0, 2.0])).hard()
         Array(2, dtype=int32)

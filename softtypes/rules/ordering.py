@@ -4,7 +4,7 @@ NaN, infinities and masked entries are ordered exactly, whatever the algorithm: 
 count. Positions that fall outside of these select one entry.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.core
@@ -352,11 +352,9 @@ def _outermost(dtype, largest: bool) -> Array:
 
 def hard_order(x: Array, k: int | None, ordering: Ordering) -> Array:
     """jnp's argsort of the last axis, or the indices of top_k."""
-    if ordering.where is None and k is None:
-        return jnp.argsort(x, -1, descending=ordering.descending)
-    if ordering.where is None:
-        return lax.top_k(x, k)[1]
-    return exact_order(x, ordering)[..., :k]
+    if ordering.where is not None:
+        return exact_order(x, ordering)[..., :k]
+    return jnp.argsort(x, -1, descending=ordering.descending) if k is None else lax.top_k(x, k)[1]
 
 
 def hard_sorted(x: Array, k: int | None, ordering: Ordering) -> Array:
@@ -379,12 +377,16 @@ def hard_quantile(x: Array, q: Array, method: str, where: Array | None, shares: 
     x = as_float(x)
     q = q.astype(x.dtype)
     if where is None:
-        given = {} if shares is None else {"weights": shares.astype(x.dtype)}
-        return jnp.quantile(x, q, -1, method=method, **given)
+        return _jnp_quantile(x, q, method, shares)
     wanted, upper, ordering = quantile(x, q, method, where, shares)
     order = exact_order(x, ordering)
     picked = jnp.take_along_axis(x, jnp.take_along_axis(order, wanted.positions, -1), -1)
     return jnp.moveaxis(nan_where_empty(between(picked, upper), where), -1, 0)
+
+
+def _jnp_quantile(x: Array, q: Array, method: str, shares: Array | None) -> Array:
+    weighted: Any = {} if shares is None else {"weights": shares.astype(x.dtype)}  # older jax has no such argument
+    return jnp.quantile(x, q, -1, method=method, **weighted)
 
 
 def hard_quantile_index(x: Array, q: Array, method: str, where: Array | None, shares: Array | None) -> Array:

@@ -68,12 +68,12 @@ class Algorithm:
 
 def per_batch(softness: Softness) -> Softness:
     """A softness per row, in the shape of the batch of rows."""
-    return softness if isinstance(softness, float) or softness.ndim == 0 else softness[..., 0]
+    return softness if isinstance(softness, float | int) or softness.ndim == 0 else softness[..., 0]
 
 
 def per_matrix(softness: Softness) -> Softness:
     """A softness per row, for a matrix per row."""
-    return softness if isinstance(softness, float) or softness.ndim == 0 else softness[..., None]
+    return softness if isinstance(softness, float | int) or softness.ndim == 0 else softness[..., None]
 
 
 def positions_along(row: Row) -> Array:

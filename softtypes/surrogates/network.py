@@ -108,7 +108,7 @@ def _partition(z: Array, mask: Array | None) -> tuple[Array, int | Array, Array 
 
 
 def _widen(z: Array) -> Array:
-    return z.astype(jnp.promote_types(z.dtype, jnp.float32))
+    return z if z.dtype.itemsize >= 4 else z.astype(jnp.float32)
 
 
 def soft_sort(z: Array, step: Step, mask: Array | None = None) -> Array:

@@ -412,7 +412,7 @@ def _project_sorted(problem: _Sorted, mode: str) -> Array:
 
 def working_copies(z: Array, softness: Softness, mask: Array | None) -> tuple[Array, Array, Array]:
     """Working copies: at least float32, masked elements 0, softness with a last axis."""
-    dtype = jnp.promote_types(z.dtype, jnp.float32)
+    dtype = z.dtype if z.dtype.itemsize >= 4 else jnp.dtype(jnp.float32)
     mask = jnp.ones(z.shape, bool) if mask is None else jnp.broadcast_to(mask, z.shape)
     z = jnp.where(mask, z, 0).astype(dtype)
     # Below the smallest normal number a division would overflow on ordinary gaps.

@@ -54,7 +54,7 @@ def weights(z, statistic, softness, mode, mask=None):
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("statistic", STATISTICS)
 @pytest.mark.parametrize(("x64", "tolerance"), [(False, 1e-5), (True, 1e-10)])
-@pytest.mark.parametrize("n", [4, 31])
+@pytest.mark.parametrize("n", [31])
 def test_both_marginals_hold(n, x64, tolerance, statistic, mode):
     with jax.enable_x64(x64):
         z = jnp.asarray(rows(n), float)
