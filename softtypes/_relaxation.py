@@ -54,7 +54,7 @@ class Relaxation:
         ValueError: for a choice that does not exist or a negative or infinite softness.
         TypeError: for a softness that is no real number or array.
 
-    Example:
+    Examples:
         >>> import softtypes as sft
         >>> sft.Relaxation(softness=0.5, mode="c1")
         Relaxation(softness=0.5, mode='c1')
@@ -91,7 +91,7 @@ class Relaxation:
         """A copy with some knobs changed."""
         return resolve(changes, self) if changes else self
 
-    def map_softness(self, fn: Callable[[Array], Array], shape: tuple[int, ...]) -> "Relaxation":
+    def _map_softness(self, fn: Callable[[Array], Array], shape: tuple[int, ...]) -> "Relaxation":
         """Carry a softness given per element of an array of this `shape` along with a change of its shape."""
         if self.is_static or jnp.ndim(self.softness) == 0:
             return self

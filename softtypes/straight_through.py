@@ -47,7 +47,7 @@ def st(fn: Callable) -> Callable:
 
     Source: Bengio, Leonard, Courville (2013).
 
-    Example:
+    Examples:
         >>> import jax, softtypes as sft
         >>> hinge = sft.st(lambda x, mode="smooth": sft.relu(x, mode=mode) ** 2)
         >>> float(hinge(-0.1)), float(jax.grad(hinge)(-0.1)) > 0
@@ -55,12 +55,16 @@ def st(fn: Callable) -> Callable:
     """
     default = _keyword_default(fn, "mode", "st")
     default = "smooth" if default is inspect.Parameter.empty else default
+    names = list(inspect.signature(fn).parameters)
+    place = names.index("mode") if "mode" in names else len(names)
 
     @wraps(fn)
-    def wrapper(*args, mode=default, **kwargs):
-        if mode == "hard":
-            return fn(*args, mode=mode, **kwargs)
-        return _replace(fn(*args, mode="hard", **kwargs), fn(*args, mode=mode, **kwargs))
+    def wrapper(*args, **kwargs):
+        if len(args) > place:  # the mode was given by position
+            args, kwargs = args[:place], kwargs | dict(zip(names[place:], args[place:], strict=False))
+        mode = kwargs.pop("mode", default)
+        hard = fn(*args, **kwargs, mode="hard")
+        return hard if mode == "hard" else _replace(hard, fn(*args, **kwargs, mode=mode))
 
     return wrapper
 
@@ -78,7 +82,7 @@ def grad_replace(fn: Callable) -> Callable:
     Raises:
         TypeError: if fn takes no `forward` keyword.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp, softtypes as sft
         >>> step = sft.grad_replace(lambda x, forward: jnp.sign(x) if forward else jnp.tanh(x))
         >>> float(step(0.5)), float(jax.grad(step)(0.0))
@@ -119,7 +123,7 @@ def lift(fn: Callable) -> Callable:
     Raises:
         ValueError: if the relaxations of two SoftArrays do not agree in their settings.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, softtypes as sft
         >>> sft.lift(jnp.exp)(sft.soft(0.0) > 1.0).hard()
         Array(1., dtype=float32)

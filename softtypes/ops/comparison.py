@@ -154,7 +154,7 @@ def not_equal(x: Operand, y: Operand, **relaxation: Unpack[Knobs]) -> SoftBool:
 
     Args:
         x: array or soft value.
-        y: the same, broadcast against x.
+        y: the same, broadcast against x. Two SoftBools differ as `x ^ y`.
         **relaxation: knobs of `Relaxation`; softness in the unit of x.
 
     Returns:

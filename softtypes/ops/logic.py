@@ -71,7 +71,8 @@ def logical_and(x: Truth, y: Truth) -> SoftBool:
 
 @typechecked
 def logical_or(x: Truth, y: Truth) -> SoftBool:
-    """Disjunction, the De Morgan dual of `logical_and`: `a + b - a b` for the product family.
+    """Disjunction by the family of the operands, the De Morgan dual of `logical_and`: `a + b - a b` (product),
+    `max(a, b)` (godel), `min(1, a + b)` (lukasiewicz), `1 - sqrt((1 - a) (1 - b))` (geometric).
 
     Args:
         x: SoftBool or bool array.
@@ -119,7 +120,8 @@ def logical_xor(x: Truth, y: Truth) -> SoftBool:
 
 @typechecked
 def implies(x: Truth, y: Truth) -> SoftBool:
-    """Material implication, `~a | b`.
+    """Material implication, `~a | b` in the family of the operands: `1 - a + a b` (product), `max(1 - a, b)` (godel),
+    `min(1, 1 - a + b)` (lukasiewicz).
 
     Args:
         x: SoftBool or bool array.

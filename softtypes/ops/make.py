@@ -14,8 +14,8 @@ def soft(x: Operand, softness: Any = None, mode: str | None = None, **options: A
 
     Args:
         x: array or number, any shape; a SoftArray to change its relaxation.
-        softness: how soft, 0.1 by default, or a `Relaxation` that says everything.
-        mode: the smoothness, "smooth" by default.
+        softness: how soft; 0.1 by default, for a SoftArray its own; or a `Relaxation` that says everything.
+        mode: the smoothness; "smooth" by default, for a SoftArray its own.
         **options: the other knobs of `Relaxation`.
 
     Returns:

@@ -342,7 +342,7 @@ def quantile(
     where: Any = None,
     **relaxation: Unpack[Knobs],
 ) -> Array | SoftArray:
-    """Relaxed q-th quantile: an order statistic, or the mean of the two that it lies between.
+    """Relaxed q-th quantile: an order statistic, or a weighted mean of the two that it lies between.
 
     Args:
         a: array or SoftArray.
@@ -384,7 +384,7 @@ def percentile(
     where: Any = None,
     **relaxation: Unpack[Knobs],
 ) -> Array | SoftArray:
-    """Relaxed q-th percentile, `quantile(q / 100)`: an order statistic, or the mean of the two that it lies between.
+    """Relaxed q-th percentile, `quantile(q / 100)`: an order statistic, or a weighted mean of the two around it.
 
     Args:
         a: array or SoftArray.
@@ -456,7 +456,7 @@ def argquantile(
     where: Any = None,
     **relaxation: Unpack[Knobs],
 ) -> SoftIndex:
-    """Relaxed index of the q-th quantile: the weights of an order statistic, or the mean of two.
+    """Relaxed index of the q-th quantile: the weights of an order statistic, or a mix of two.
 
     Args:
         a: array or SoftArray.
@@ -500,7 +500,7 @@ def argpercentile(
     where: Any = None,
     **relaxation: Unpack[Knobs],
 ) -> SoftIndex:
-    """Relaxed index of the q-th percentile, `quantile(q / 100)`: the weights of an order statistic, or the mean of two.
+    """Relaxed index of the q-th percentile, `argquantile(q / 100)`: the weights of an order statistic, or a mix of two.
 
     Args:
         a: array or SoftArray.

@@ -80,12 +80,13 @@ def take(a: Operand, indices: Index, axis: int | None = None) -> SoftValue | Arr
     """Expected entries along an axis, `sum_i P_i a_i`, laid out as `jnp.take`.
 
     Args:
-        a: array or SoftArray.
+        a: array, SoftArray or SoftBool.
         indices: SoftIndex over the size of the axis, any shape; or integers for an exact choice.
         axis: the axis; None for the flattened array.
 
     Returns:
-        A SoftArray of shape `a.shape[:axis] + indices.shape + a.shape[axis + 1:]`; `jnp.take` if nothing is soft.
+        A SoftArray (of a SoftBool a SoftBool) of shape `a.shape[:axis] + indices.shape + a.shape[axis + 1:]`;
+        `jnp.take` if nothing is soft.
 
     Raises:
         TypeError: if the indices are no SoftIndex and no integers.
@@ -107,12 +108,12 @@ def take_along_axis(arr: Operand, indices: Index, axis: int = -1) -> SoftValue |
     """Expected entries, `out[.., k, ..] = sum_i P[.., k, .., i] arr[.., i, ..]`, as `jnp.take_along_axis`.
 
     Args:
-        arr: array or SoftArray.
+        arr: array, SoftArray or SoftBool.
         indices: SoftIndex over the size of the axis, with the number of axes of arr; or integers.
         axis: the axis.
 
     Returns:
-        A SoftArray of the shape of the indices, broadcast against arr off the axis.
+        A SoftArray (of a SoftBool a SoftBool) of the shape of the indices, broadcast against arr off the axis.
 
     Raises:
         TypeError: if the indices are no SoftIndex and no integers.
@@ -157,7 +158,7 @@ def choose(a: Index, choices: Sequence[Operand] | Operand) -> SoftValue | Array:
             against the shape of a.
 
     Returns:
-        A SoftArray of the broadcast shape.
+        A SoftArray (of a SoftBool a SoftBool) of the broadcast shape.
 
     Raises:
         TypeError: if a is no SoftIndex and no integers.
@@ -188,13 +189,13 @@ def dynamic_index_in_dim(operand: Operand, index: Index, axis: int = 0, keepdims
     """The expected slice at an index along an axis, as `jax.lax.dynamic_index_in_dim`.
 
     Args:
-        operand: array or SoftArray.
+        operand: array, SoftArray or SoftBool.
         index: SoftIndex of shape () over the size of the axis; or an integer.
         axis: the axis.
         keepdims: whether the axis stays, with size 1.
 
     Returns:
-        A SoftArray of the operand's shape with size 1 on the axis, or without it.
+        A SoftArray (of a SoftBool a SoftBool) of the operand's shape with size 1 on the axis, or without it.
 
     Raises:
         TypeError: if the index is no SoftIndex and no integer.
@@ -226,13 +227,13 @@ def dynamic_slice_in_dim(operand: Operand, start_index: Index, slice_size: int, 
     Probability on a start past the last legal one counts for the last legal one: starts are clamped.
 
     Args:
-        operand: array or SoftArray.
+        operand: array, SoftArray or SoftBool.
         start_index: SoftIndex of shape () over the size of the axis; or an integer.
         slice_size: the length of the slice.
         axis: the axis.
 
     Returns:
-        A SoftArray of the operand's shape with `slice_size` on the axis.
+        A SoftArray (of a SoftBool a SoftBool) of the operand's shape with `slice_size` on the axis.
 
     Raises:
         TypeError: if the start is no SoftIndex and no integer.
@@ -265,12 +266,12 @@ def dynamic_slice(operand: Operand, start_indices: Sequence[Index], slice_sizes:
     """The average of slices over independent starts, one an axis, as `jax.lax.dynamic_slice`; starts are clamped.
 
     Args:
-        operand: array or SoftArray.
+        operand: array, SoftArray or SoftBool.
         start_indices: for each axis a SoftIndex of shape () over its size, or an integer.
         slice_sizes: for each axis the length of the slice.
 
     Returns:
-        A SoftArray of shape `slice_sizes`; a plain array if nothing is soft.
+        A SoftArray (of a SoftBool a SoftBool) of shape `slice_sizes`; a plain array if nothing is soft.
 
     Raises:
         TypeError: if a start is no SoftIndex and no integer.

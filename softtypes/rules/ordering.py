@@ -92,7 +92,7 @@ def per_row(relaxation: Relaxation, ndim: int, axes: tuple[int, ...]) -> Relaxat
             f"an ordering operator takes one softness a row: expected size 1 along axes {axes}, got a softness of "
             f"shape {given.shape}; pass softness= to this operator"
         )
-    return relaxation.map_softness(lambda s: jnp.squeeze(s, axes)[..., None], softness.shape)
+    return relaxation._map_softness(lambda s: jnp.squeeze(s, axes)[..., None], softness.shape)
 
 
 def algorithm_of(relaxation: Relaxation, default: str, *, weights: bool) -> Algorithm:

@@ -235,7 +235,7 @@ def _merge_chunks(problem, state, chunks, width, regulariser):
     shape = problem.z.shape
     layout = (*shape[:-1], -1, chunks, width)
     arrays = (x.reshape(layout) for x in problem[:3])
-    level = _Sorted(*arrays, *(x[..., None, None] for x in problem[3:]))
+    level = _Sorted._make((*arrays, *(x[..., None, None] for x in problem[3:])))
 
     def merge(k, state):
         return _merge(level, *state, _Blocks(level.z.shape, k), regulariser)
@@ -523,4 +523,5 @@ def soft_rank(z: Array, softness: Softness = 0.1, mode: str = "smooth", mask: Ar
     z, valid = sorted_by(order, z, mask)
     index, steps = grid(mask, z)
     ranks = _project_sorted(_Sorted(z, index + 1, valid, softness, steps), mode)
-    return jnp.where(mask, *sorted_by(inverse_order(order), ranks), 0).astype(dtype)
+    (ranks,) = sorted_by(inverse_order(order), ranks)
+    return jnp.where(mask, ranks, 0).astype(dtype)

@@ -45,7 +45,7 @@ def norm(x: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
     """`sqrt(sum x^2)`, scaled by a power of two (which rounds nothing) so that no square over- or underflows."""
     size = jax.lax.stop_gradient(jnp.abs(x).max(axes, keepdims=True, initial=0))
     _, exponent = jnp.frexp(jnp.where(jnp.isfinite(size), size, 1))
-    scale = jnp.ldexp(jnp.ones_like(size), exponent)
+    scale = jnp.ldexp(jnp.ones_like(size), exponent - 1)  # one less: the power above the largest number overflows
     total = ((x / scale) ** 2).sum(axes, keepdims=True)
     out = sqrt(total) * scale
     return out if keepdims else out.squeeze(axes)

@@ -211,7 +211,7 @@ def _relax(z: Array, mu: Array, valid: Array) -> Array:
     if z.shape[-1] < 2:
         return mu
     used = valid[..., 1:]
-    gaps = _Gaps(*(jnp.where(used, jnp.diff(x, axis=-1), 0) for x in (z, mu)), used)
+    gaps = _Gaps._make((*(jnp.where(used, jnp.diff(x, axis=-1), 0) for x in (z, mu)), used))
     beta = _dual(gaps, lax.stop_gradient(_minimise(lax.stop_gradient(gaps))))
     return mu + jnp.diff(jnp.pad(_slack(beta, gaps), [(0, 0)] * (z.ndim - 1) + [(1, 1)]), axis=-1)
 
@@ -257,4 +257,5 @@ def soft_rank(z: Array, softness: Softness = 0.1, mask: Array | None = None) -> 
     mu = _smooth_order_statistics((index + 1) / steps, jnp.minimum(softness, 1), valid)
     ends = tie_ends(z, valid)
     ranks = block_mean(_relax(tied(z, ends) / softness, mu, valid), ends) * steps
-    return jnp.where(mask, *sorted_by(inverse_order(order), ranks), 0).astype(dtype)
+    (ranks,) = sorted_by(inverse_order(order), ranks)
+    return jnp.where(mask, ranks, 0).astype(dtype)

@@ -127,7 +127,7 @@ def _threshold(v: Array, power: int) -> Array:
 
 
 def _scores(z: Array, anchors: Array, masses: Array, softness: Array, counts: Array) -> Array:
-    """`-C_ij / s` up to potentials, `(n, m)`: those of the transport without a regulariser, so that rows have maximum 0.
+    """`-C_ij / s` up to potentials, `(n, m)`: those without a regulariser, so that rows have maximum 0.
 
     From an anchor to the next the score rises by `2 (a_{j+1} - a_j) (z_i - h_j) / s`, with `h_j` the place on the
     line that separates their inputs. Summing the falls to both sides of the best anchor loses no digits however small

@@ -87,7 +87,7 @@ class OrderingMethods(SoftValue):
         ordering = ordering._replace(where=mask)
         soft = rules.values(rows.soft, rules.first(rows.soft, k), ordering, relaxation, "neuralsort")
         hard = rules.hard_sorted(rows.hard, k, ordering)
-        carried = self._relaxation and self._relaxation.map_softness(
+        carried = self._relaxation and self._relaxation._map_softness(
             lambda s: jnp.broadcast_to(jnp.max(to_last(s, axes), -1, keepdims=True), soft.shape), self.shape
         )
         return type(self)._rebuild(soft, hard, carried)._structural(lambda a: jnp.moveaxis(a, -1, axis))
@@ -172,10 +172,10 @@ class OrderingMethods(SoftValue):
         return rows, _along(where, self.shape, axes), relaxation
 
     def _reduced_to(self, soft: Array, hard: Array, axes: tuple[int, ...], keepdims: bool, leading: int = 0):
-        carried = self._relaxation and self._relaxation.map_softness(lambda s: jnp.max(s, axes), self.shape)
+        carried = self._relaxation and self._relaxation._map_softness(lambda s: jnp.max(s, axes), self.shape)
         dims = tuple(axis + leading for axis in axes)
         if keepdims:
-            carried = carried and carried.map_softness(lambda s: jnp.expand_dims(s, axes), soft.shape[leading:])
+            carried = carried and carried._map_softness(lambda s: jnp.expand_dims(s, axes), soft.shape[leading:])
             soft, hard = (jnp.expand_dims(a, dims) for a in (soft, hard))
         return type(self)._rebuild(soft, hard, carried)
 

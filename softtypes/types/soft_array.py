@@ -104,16 +104,6 @@ def _unary(fn: Callable):
     return method
 
 
-def _relaxing(name: str, rule: Rule, doc: str):
-    """A method that takes the relaxation keywords and relaxes one operand."""
-
-    def method(self: "SoftArray", **relaxation) -> "SoftArray":
-        return relaxed(name, rule, relaxation, self)
-
-    method.__doc__ = doc
-    return method
-
-
 class SoftArray(OrderingMethods, SoftValue):
     """Real values: `soft()` relaxed, `hard()` what plain JAX would have computed.
 
@@ -180,7 +170,7 @@ class SoftArray(OrderingMethods, SoftValue):
         return self.values.dtype
 
     def _structural(self, fn) -> "SoftArray":
-        relaxation = self._relaxation and self._relaxation.map_softness(fn, self.shape)
+        relaxation = self._relaxation and self._relaxation._map_softness(fn, self.shape)
         return SoftArray._rebuild(fn(self.values), fn(self.hard_view), relaxation)
 
     # Arithmetic, on both views
@@ -213,10 +203,21 @@ class SoftArray(OrderingMethods, SoftValue):
 
     # Elementwise relaxations
 
-    abs = _relaxing("abs", elementwise.ABS, "The relaxed absolute value, `x (2 S(x) - 1)`.")
-    sign = _relaxing("sign", elementwise.SIGN, "The relaxed sign, `2 S(x) - 1`.")
-    relu = _relaxing("relu", elementwise.RELU, "The relaxed rectifier, the integral of S.")
-    heaviside = _relaxing("heaviside", elementwise.HEAVISIDE, "The relaxed unit step, `S(x)`.")
+    def abs(self, **relaxation) -> "SoftArray":
+        """The relaxed absolute value, `x (2 S(x) - 1)`."""
+        return relaxed("abs", elementwise.ABS, relaxation, self)
+
+    def sign(self, **relaxation) -> "SoftArray":
+        """The relaxed sign, `2 S(x) - 1`."""
+        return relaxed("sign", elementwise.SIGN, relaxation, self)
+
+    def relu(self, **relaxation) -> "SoftArray":
+        """The relaxed rectifier, the integral of S."""
+        return relaxed("relu", elementwise.RELU, relaxation, self)
+
+    def heaviside(self, **relaxation) -> "SoftArray":
+        """The relaxed unit step, `S(x)`."""
+        return relaxed("heaviside", elementwise.HEAVISIDE, relaxation, self)
 
     def __abs__(self) -> "SoftArray":
         return self.abs()
@@ -243,7 +244,7 @@ class SoftArray(OrderingMethods, SoftValue):
 
     def _reduced(self, fn: Callable, axis, keepdims: bool) -> "SoftArray":
         axes = canonical_axes(axis, self.ndim)
-        relaxation = self._relaxation and self._relaxation.map_softness(
+        relaxation = self._relaxation and self._relaxation._map_softness(
             lambda s: jnp.max(s, axes, keepdims=keepdims), self.shape
         )
         return SoftArray._rebuild(fn(self.values, axis), fn(self.hard_view, axis), relaxation)
@@ -281,7 +282,7 @@ class SoftArray(OrderingMethods, SoftValue):
     def _flat(self, axis) -> Relaxation | None:
         if axis is not None or self._relaxation is None:
             return self._relaxation
-        return self._relaxation.map_softness(jnp.ravel, self.shape)
+        return self._relaxation._map_softness(jnp.ravel, self.shape)
 
     def dot(self, other) -> "SoftArray":
         """The dot product, as jnp.dot."""
@@ -311,7 +312,7 @@ class SoftArray(OrderingMethods, SoftValue):
         relaxation = self._relaxation
         if relaxation is not None and not relaxation.is_static and jnp.ndim(relaxation.softness):
             spread = jnp.broadcast_to(relaxation.softness, self.shape)
-            relaxation = relaxation.map_softness(lambda _: select(Views(spread, spread), parts).soft, self.shape)
+            relaxation = relaxation._map_softness(lambda _: select(Views(spread, spread), parts).soft, self.shape)
         return SoftArray._rebuild(soft, hard, relaxation)
 
     def _conditions(self):
