@@ -16,9 +16,9 @@ import jax
 import jax.numpy as jnp
 
 import softtypes as sft
+from softtypes._lift import relax
 from softtypes._relaxation import Relaxation
 from softtypes.rules import comparison
-from softtypes._lift import relax
 
 OPERATORS = 100
 SOFT = Relaxation()

@@ -70,11 +70,20 @@ def relax(rule: Rule, relaxation: Relaxation, *arrays, **static) -> Array:
         return rule.exact(*arrays, dtype=dtype, **static)
     wide = wide_dtype(dtype)
     arrays = [as_float(x, wide) for x in arrays]
+    _check_broadcast(relaxation, arrays)
     s = effective_softness(relaxation, dtype)
     out = rule.soft(*arrays, s=s, relaxation=relaxation, **static)
     if not relaxation.is_static:
         out = jnp.where(relaxation.softness == 0, rule.exact(*arrays, dtype=wide, **static), out)
     return out.astype(dtype)
+
+
+def _check_broadcast(relaxation: Relaxation, arrays) -> None:
+    if relaxation.is_static or jnp.ndim(relaxation.softness) == 0:
+        return
+    given, shape = jnp.shape(relaxation.softness), jnp.broadcast_shapes(*map(jnp.shape, arrays))
+    if any(a != b and 1 not in (a, b) for a, b in zip(given[::-1], shape[::-1], strict=False)):
+        raise ValueError(f"softness of shape {given} does not broadcast against the operand's shape {shape}")
 
 
 def both(rule: Rule, relaxation: Relaxation, *views: Views, **static) -> Views:

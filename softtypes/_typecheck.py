@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import wraps
+from inspect import signature
 from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -20,6 +21,11 @@ def typechecked(fn: Callable[P, R]) -> Callable[P, R]:
             from jaxtyping import jaxtyped
 
             checked = jaxtyped(fn, typechecker=beartype)
-        return checked(*args, **kwargs)
+        try:
+            return checked(*args, **kwargs)
+        except TypeError as error:
+            if not str(error).startswith(("too many positional", "missing a required", "got an unexpected")):
+                raise
+            raise TypeError(f"{fn.__name__}: {error}; it takes {signature(fn)}") from None
 
     return wrapper

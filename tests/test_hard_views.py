@@ -338,7 +338,7 @@ def outcome(f, *args):
     """The shape and dtype of a result, or that there is none."""
     try:
         out = jax.eval_shape(f, *args)
-    except (TypeError, ValueError, NotImplementedError):
+    except (TypeError, ValueError, IndexError, NotImplementedError):
         return "refused"
     return out.shape, out.dtype
 

@@ -37,7 +37,7 @@ def test_forward_is_the_hard_view_to_the_bit(dtype, wrap):
 
 def test_differentiation_leaves_the_forward_bits_alone(dtype):
     hard, soft = jnp.array(ODD, dtype), jnp.linspace(-1, 1, len(ODD), dtype=dtype)
-    fn = lambda soft: sft.SoftArray(soft, hard).st()  # noqa: E731
+    fn = lambda soft: sft.SoftArray(soft, hard).st()
     for shown in (
         jax.jvp(fn, (soft,), (soft,))[0],
         jax.vjp(fn, soft)[0],
@@ -125,7 +125,7 @@ def logistic(x):
 
 
 def test_the_composite_has_the_gradient_of_the_product_of_the_soft_factors():
-    product = lambda x, y: (sft.soft(x, S).relu() * sft.soft(y, S).relu()).st()  # noqa: E731
+    product = lambda x, y: (sft.soft(x, S).relu() * sft.soft(y, S).relu()).st()
     x, y = jnp.array(-0.1), jnp.array(-0.1)
     value, gradient = jax.jit(jax.value_and_grad(product, (0, 1)))(x, y)
     softplus = S * jax.nn.softplus(x / S)
@@ -145,7 +145,7 @@ def test_the_product_of_straight_through_factors_has_no_gradient():
 def test_what_follows_uses_hard_values_and_soft_derivatives():
     """`f(st)` has derivative `f'(hard) soft'` and second derivative `f''(hard) soft'^2 + f'(hard) soft''`."""
     x = jnp.array(0.8)
-    cube = lambda x: sft.soft(x, S).relu().st() ** 3  # noqa: E731
+    cube = lambda x: sft.soft(x, S).relu().st() ** 3
     p = logistic(x)
     np.testing.assert_allclose(cube(x), x**3, rtol=1e-6)
     np.testing.assert_allclose(jax.jit(jax.grad(cube))(x), 3 * x**2 * p, rtol=1e-5)
@@ -177,7 +177,7 @@ def test_st_runs_hard_and_differentiates_the_mode():
 
 
 def test_st_takes_the_mode_that_is_asked_for():
-    compact = lambda x: 5 * S * (3 / 16 + x / 2 + x**2 * (6 - x**2) / 16)  # noqa: E731
+    compact = lambda x: 5 * S * (3 / 16 + x / 2 + x**2 * (6 - x**2) / 16)
     ramp, slope = compact(X[0] / (5 * S)), jax.grad(compact)(X[0] / (5 * S)) / (5 * S)
     by_keyword = jax.grad(lambda x: squared(x, mode="c1"))(X[0])
     np.testing.assert_allclose(by_keyword, 2 * ramp * slope, rtol=1e-5)
@@ -203,8 +203,8 @@ def test_st_keeps_the_signature(call):
 
 @pytest.mark.parametrize("name", ["relu", "abs", "sign", "heaviside", "round", "max", "min"])
 def test_st_of_a_function_of_the_library_is_the_method_of_the_type(name):
-    decorated = lambda x: sft.st(getattr(sft, name))(x, softness=S)  # noqa: E731
-    typed = lambda x: getattr(sft.soft(x, S), name)().st()  # noqa: E731
+    decorated = lambda x: sft.st(getattr(sft, name))(x, softness=S)
+    typed = lambda x: getattr(sft.soft(x, S), name)().st()
     x = jnp.array([-0.3, 0.4, 1.2])
     (value, jacobian), expected = (jax.jit(lambda x, fn=fn: (fn(x), jax.jacrev(fn)(x)))(x) for fn in (decorated, typed))
     np.testing.assert_array_equal(value, expected[0])
@@ -268,7 +268,7 @@ def test_a_function_without_the_keyword_is_refused(decorator, keyword, fn):
 
 @pytest.mark.parametrize("decorator", [sft.st, sft.grad_replace])
 def test_keywords_at_large_may_hold_the_one_needed(decorator):
-    fn = lambda x, **options: x * (1.0 if options.get("mode") == "hard" or options.get("forward") else 2.0)  # noqa: E731
+    fn = lambda x, **options: x * (1.0 if options.get("mode") == "hard" or options.get("forward") else 2.0)
     value, gradient = jax.value_and_grad(decorator(fn))(3.0)
     assert (value, gradient) == (3.0, 2.0)
 
@@ -289,7 +289,7 @@ def test_lift_applies_to_both_views():
 
 
 def test_lift_finds_soft_values_in_trees_and_keywords():
-    fn = lambda tree, *, scale: {"sum": tree["a"] + tree["b"], "scaled": (tree["a"] * scale,)}  # noqa: E731
+    fn = lambda tree, *, scale: {"sum": tree["a"] + tree["b"], "scaled": (tree["a"] * scale,)}
     a, b = sft.SoftArray(X, X + 1.0), sft.soft(X, 0.3)
     out = sft.lift(fn)({"a": a, "b": X}, scale=b)
     np.testing.assert_array_equal(out["sum"].soft(), X + X)
@@ -310,7 +310,7 @@ def test_lift_refuses_relaxations_that_differ():
 
 
 def test_lift_is_transparent_to_transformations():
-    fn = lambda x: sft.lift(jnp.tanh)(sft.soft(x, S).relu()).st()  # noqa: E731
+    fn = lambda x: sft.lift(jnp.tanh)(sft.soft(x, S).relu()).st()
     softplus = S * jax.nn.softplus(X / S)
     expected = (1 - jnp.tanh(softplus) ** 2) * logistic(X)
     np.testing.assert_allclose(jax.jit(fn)(X), jnp.tanh(jax.nn.relu(X)), rtol=1e-6)

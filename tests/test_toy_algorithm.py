@@ -37,5 +37,7 @@ def test_a_new_algorithm_serves_every_operator(toy):
 
 
 def test_what_it_cannot_do_names_those_that_can(toy):
-    with pytest.raises(ValueError, match=r"'nearest' has no mode 'c1' \(it has 'smooth'\); those that do are 'softsort'"):
+    with pytest.raises(
+        ValueError, match=r"'nearest' has no mode 'c1' \(it has 'smooth'\); those that do are 'softsort'"
+    ):
         sft.sort(jnp.arange(3.0), algorithm="nearest", mode="c1")

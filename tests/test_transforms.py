@@ -279,7 +279,7 @@ def test_a_while_loop_is_a_python_loop(kind):
 
 def test_forward_mode_passes_a_while_loop_and_both_modes_a_fori_loop():
     """Three soft rectifiers in a row: the derivative is the product of three logistic functions."""
-    softplus = lambda x: S * jax.nn.softplus(x / S)  # noqa: E731
+    softplus = lambda x: S * jax.nn.softplus(x / S)
     x = rows()
     expected = jnp.ones(3)
     value = x
@@ -287,7 +287,7 @@ def test_forward_mode_passes_a_while_loop_and_both_modes_a_fori_loop():
         expected, value = expected * jax.nn.sigmoid(value / S), softplus(value)
 
     def by_while(x):
-        step = lambda state: (state[0] + 1, state[1].relu())  # noqa: E731
+        step = lambda state: (state[0] + 1, state[1].relu())
         return lax.while_loop(lambda state: state[0] < 3, step, (0, sft.soft(x, S)))[1].soft()
 
     def by_fori(x):
@@ -347,7 +347,7 @@ def test_tangents_and_cotangents_of_typed_results_are_typed():
 def test_jacobians_and_hessians_have_their_closed_forms(x64):
     x = jnp.array([0.3, -0.4, 0.9])
     p = jax.nn.softmax(x / S)
-    softmax = lambda x: sft.soft(x, S).argmax(standardize=False).st()  # noqa: E731
+    softmax = lambda x: sft.soft(x, S).argmax(standardize=False).st()
     expected = (jnp.diag(p) - jnp.outer(p, p)) / S
     for jacobian in (jax.jacfwd, jax.jacrev):
         np.testing.assert_allclose(jacobian(softmax)(x), expected, atol=1e-12)
@@ -365,7 +365,7 @@ def test_jacobians_and_hessians_have_their_closed_forms(x64):
 
 def test_gradients_one_an_example():
     x = rows(4)
-    fn = lambda x: score(straight_through(typed(sft.soft(x, S))))  # noqa: E731
+    fn = lambda x: score(straight_through(typed(sft.soft(x, S))))
     expected = by_hand()[2][:4]
     np.testing.assert_allclose(jax.jit(jax.vmap(jax.grad(fn)))(x), expected, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(jax.jit(lambda x: lax.map(jax.grad(fn), x))(x), expected, rtol=1e-4, atol=1e-5)
@@ -382,7 +382,7 @@ def test_gradient_descent_in_a_scan_is_the_loop_by_hand():
         return (jax.nn.sigmoid((x - threshold) / S).mean() - 0.25) ** 2
 
     def descend(loss):
-        step = lambda t, _: (t - 0.1 * jax.grad(loss)(t), loss(t))  # noqa: E731
+        step = lambda t, _: (t - 0.1 * jax.grad(loss)(t), loss(t))
         return jax.jit(lambda: lax.scan(step, jnp.array(1.0), length=5))()
 
     (threshold, losses), expected = descend(ours), descend(by_hand)
@@ -393,7 +393,7 @@ def test_gradient_descent_in_a_scan_is_the_loop_by_hand():
 
 @pytest.mark.parametrize("outer", ["vmap", "scan"])
 def test_selection_by_a_soft_index_under_maps(outer):
-    fn = lambda x: x[x.argmax(standardize=False)].st()  # noqa: E731
+    fn = lambda x: x[x.argmax(standardize=False)].st()
     x = rows(2)
     p = jax.nn.softmax(x / S, axis=1)
     mean = (p * x).sum(1, keepdims=True)
@@ -467,7 +467,7 @@ def test_a_sharded_loss_is_the_loss(mode):
         return ((value > threshold).where(value.relu(), 0.5).sum(1) * picked + value.max(1, softness=0.3)).st().sum()
 
     def sharded(x, threshold, softness):
-        local = lambda *args: lax.psum(loss(*args), "d")  # noqa: E731
+        local = lambda *args: lax.psum(loss(*args), "d")
         specs = (SPEC, PartitionSpec(), PartitionSpec())
         return jax.shard_map(local, mesh=mesh_of(AxisType.Auto), in_specs=specs, out_specs=PartitionSpec())(
             x, threshold, softness
@@ -502,7 +502,7 @@ EXPLICIT = {
 def test_explicit_sharding_changes_no_value(name):
     x = rows(DEVICES)
     mesh = mesh_of(AxisType.Explicit)
-    fn = lambda x: EXPLICIT[name](sft.soft(x, S)).st()  # noqa: E731
+    fn = lambda x: EXPLICIT[name](sft.soft(x, S)).st()
     both = jax.jit(lambda x: (fn(x), jax.grad(lambda x: (fn(x) * jnp.cos(fn(x))).sum())(x)))
     expected = both(x)
     with jax.set_mesh(mesh):

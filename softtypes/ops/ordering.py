@@ -263,7 +263,7 @@ def sort_by(
         out: Any = take_along_axis(value, index, axis)
         return out if isinstance(keys, SoftValue) or isinstance(value, SoftValue) else out.soft()
 
-    soft_leaf = lambda leaf: isinstance(leaf, SoftValue)  # noqa: E731
+    soft_leaf = lambda leaf: isinstance(leaf, SoftValue)
     return carried(keys), jax.tree.map(carried, values, is_leaf=soft_leaf)
 
 

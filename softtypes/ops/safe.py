@@ -159,7 +159,7 @@ def norm(x: Operand, axis: Axis = None, keepdims: bool = False) -> Array | SoftA
     """
     if isinstance(x, SoftArray):
         axes = canonical_axes(axis, x.ndim)
-        reduce_views = lambda a: safe.norm(as_float(a), axes, keepdims)  # noqa: E731
+        reduce_views = lambda a: safe.norm(as_float(a), axes, keepdims)
         return x._reduced(lambda a, _: reduce_views(a), axis, keepdims)
     x = as_float(real_array("norm", "x", x))
     return safe.norm(x, canonical_axes(axis, x.ndim), keepdims)

@@ -47,7 +47,8 @@ def row_of(x: Array, ordering: Ordering, relaxation: Relaxation, kind: str) -> R
     level = _level(signed, ordering)
     order = _first(level, signed) if kind == "extreme" else _order(level, signed)
     keys = standardize(signed, counted) if relaxation.standardize else signed
-    return Row(jnp.where(counted, keys, 0), counted, order, (level < 0).sum(-1, keepdims=True, dtype=jnp.int32))
+    start = (level < 0).sum(-1, keepdims=True, dtype=jnp.int32)
+    return Row(jnp.where(counted, keys, 0), counted, order, start, ordering.descending)
 
 
 def exact_order(x: Array, ordering: Ordering) -> Array:

@@ -20,6 +20,7 @@ class Row(NamedTuple):
     counted: Array  # (..., n), bool
     order: Array  # (..., n), the exact stable order of all entries: ascending, the counted ones together
     start: Array  # (..., 1), how many entries the order puts before the counted ones
+    mirrored: bool = False  # whether the keys are those of the data reversed, for an algorithm that is not symmetric
 
     @property
     def count(self) -> Array:

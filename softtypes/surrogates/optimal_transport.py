@@ -13,7 +13,7 @@ class OptimalTransport(Algorithm):
     """The plan's share of each entry in the mass of an anchor; the anchors depend on what is asked for."""
 
     def weights(self, row: Row, request: Request, softness: Softness, mode: Mode) -> Array:
-        plan = lambda anchors, masses: transport_weights(  # noqa: E731
+        plan = lambda anchors, masses: transport_weights(
             row.keys, anchors, masses, per_batch(softness), mode.name, row.counted
         )
         return {"extreme": _top, "top": _top, "sort": _sorted, "between": _between, "single": _single}[request.kind](

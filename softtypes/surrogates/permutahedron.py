@@ -29,6 +29,7 @@ broadcasts to the batch shape. `mask` (bool, shape of `z`) drops elements: they
 are sorted behind the others, belong to no block and get no gradient.
 """
 
+import math
 from collections.abc import Callable
 from functools import partial, reduce
 from typing import NamedTuple, TypeAlias
@@ -114,7 +115,8 @@ class _Entropic:
 
     def sensitivity(self, t: Array, w: Array, top: Array) -> tuple[Array, Array]:
         """Weights of `dz / softness` and of `dw` in the derivative of `v`."""
-        return jnp.exp(t - top), jnp.exp(w - top)
+        # Exactly, t - top <= 0 and w - top <= log n; data of size 1e30 round above that.
+        return jnp.exp(jnp.minimum(t - top, 1)), jnp.exp(jnp.minimum(w - top, 1 + math.log(t.shape[-1] or 1)))
 
 
 Regulariser: TypeAlias = _Power | _Entropic
@@ -238,7 +240,8 @@ def _merge_chunks(problem, state, chunks, width, regulariser):
     level = _Sorted._make((*arrays, *(x[..., None, None] for x in problem[3:])))
 
     def merge(k, state):
-        return _merge(level, *state, _Blocks(level.z.shape, k), regulariser)
+        e, joined = state
+        return _merge(level, e, joined, _Blocks(level.z.shape, k), regulariser)
 
     state = lax.fori_loop(0, chunks.bit_length() - 1, merge, tuple(x.reshape(layout) for x in state))
     return tuple(x.reshape(shape) for x in state)

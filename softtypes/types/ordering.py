@@ -41,6 +41,7 @@ class OrderingMethods(SoftValue):
     def _extreme(self, largest: bool, axis, keepdims: bool, where, knobs: Mapping):
         axes = canonical_axes(axis, self.ndim)
         rows, mask, relaxation = self._rows(axes, where, knobs)
+        _check_not_empty("max" if largest else "min", rows.soft)
         ordering = Ordering(descending=largest, nan_first=True, where=mask)
         soft = rules.values(rows.soft, rules.extreme(rows.soft), ordering, relaxation, "softsort")
         soft = rules.nan_where_empty(soft, mask)[..., 0]
@@ -49,10 +50,11 @@ class OrderingMethods(SoftValue):
     def _arg_extreme(self, largest: bool, axis, keepdims: bool, where, knobs: Mapping):
         axes = canonical_axes(axis, self.ndim)
         rows, mask, relaxation = self._rows(axes, where, knobs)
+        _check_not_empty("argmax" if largest else "argmin", rows.soft)
         ordering = Ordering(descending=largest, nan_first=True, where=mask)
         ask = (rows.soft, rules.extreme(rows.soft), ordering, relaxation, "softsort")
         weights = rules.uniform_where_empty(rules.weights(*ask), mask)[..., 0, :]
-        logs = lambda: _map(rules.log_weights(*ask), lambda a: a[..., 0, :])  # noqa: E731
+        logs = lambda: _map(rules.log_weights(*ask), lambda a: a[..., 0, :])
         return _index(weights, rules.hard_extreme_index(rows.hard, largest, mask), logs, axes, keepdims)
 
     # Sorting
@@ -119,6 +121,7 @@ class OrderingMethods(SoftValue):
         """The relaxed q-th quantile over axes; a vector q comes first in the shape."""
         axes = canonical_axes(axis, self.ndim)
         rows, mask, knobs = self._rows(axes, where, relaxation)
+        _check_not_empty("quantile", rows.soft)
         q = _checked_q(q, rows.soft.dtype)
         shares = _along(weights, self.shape, axes)
         wanted, upper, ordering = rules.quantile(rows.soft, q.ravel(), method, mask, shares)
@@ -133,6 +136,7 @@ class OrderingMethods(SoftValue):
         """The relaxed index of the q-th quantile; the hard index is that of the nearer order statistic."""
         axes = canonical_axes(axis, self.ndim)
         rows, mask, knobs = self._rows(axes, where, relaxation)
+        _check_not_empty("quantile", rows.soft)
         q = _checked_q(q, rows.soft.dtype)
         shares = _along(weights, self.shape, axes)
         wanted, upper, ordering = rules.quantile(rows.soft, q.ravel(), method, mask, shares)
@@ -183,6 +187,11 @@ class OrderingMethods(SoftValue):
 def _along(x, shape: tuple[int, ...], axes: tuple[int, ...]) -> Array | None:
     """A mask or weights of an operand, in the form of its rows."""
     return None if x is None else to_last(jnp.broadcast_to(x, shape), axes)
+
+
+def _check_not_empty(name: str, rows: Array) -> None:
+    if rows.shape[-1] == 0:
+        raise ValueError(f"{name}: expected at least one entry along the axis; got an empty one")
 
 
 def _ravelled(where, shape: tuple[int, ...]) -> Array | None:

@@ -135,7 +135,9 @@ class SoftArray(OrderingMethods, SoftValue):
         if not isinstance(relaxation, Relaxation):
             raise TypeError(f"SoftArray: relaxation must be a Relaxation; got {type(relaxation).__name__}")
         shape = np.shape(relaxation.softness)
-        if np.broadcast_shapes(shape, values.shape) != values.shape:
+        if len(shape) > values.ndim or any(
+            a not in (1, b) for a, b in zip(shape[::-1], values.shape[::-1], strict=False)
+        ):
             raise ValueError(f"SoftArray: softness of shape {shape} does not broadcast to the values' {values.shape}")
         self.values = as_float(values)
         # two leaves, two buffers: one buffer can't be donated twice

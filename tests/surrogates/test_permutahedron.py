@@ -1,0 +1,213 @@
+"""Projection onto the permutahedron: optimality, derivatives, symmetry, limits and the peer's values."""
+
+import json
+from functools import cache
+from itertools import permutations
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from softtypes.surrogates import permutahedron
+
+CASES = json.loads((Path(__file__).parents[1] / "data" / "softjax_float64.json").read_text())["cases"]
+MODES = permutahedron.MODES
+OPERATORS = ("soft_sort", "soft_rank")
+every_mode = pytest.mark.parametrize("mode", MODES)
+both = pytest.mark.parametrize("name", OPERATORS)
+
+ORDER = {"c0": 1, "c1": 2, "c2": 3}
+DATA = np.array([[0.42, 0.22, 0.97, 0.57, 0.31], [-0.3, 1.2, 0.4, 0.45, 0.41], [0.7, 0.7, 0.1, 0.7, 0.2]])
+
+
+@pytest.fixture(autouse=True)
+def double_precision():
+    with jax.enable_x64(True):
+        yield
+
+
+@cache
+def operator(name, mode, jit=True):
+    """`(z, softness, mask) -> values`, compiled once per mode."""
+    fn = lambda z, softness, mask: getattr(permutahedron, name)(z, softness, mode, mask)
+    return jax.jit(fn) if jit else fn
+
+
+def whole(name, mode):
+    """The operator without a mask, of all of `z`."""
+    return lambda z, softness: operator(name, mode)(z, softness, jnp.ones(z.shape, bool))
+
+
+def primal(y, mode):
+    """The point that lies in the permutahedron."""
+    return np.exp(y) if mode == "smooth" else np.asarray(y)
+
+
+def dual(y, mode):
+    """The regulariser's gradient at the projection."""
+    return np.asarray(y) if mode == "smooth" else np.sign(y) * np.abs(y) ** (1 / ORDER[mode])
+
+
+@every_mode
+@pytest.mark.parametrize("softness", [0.05, 0.4, 3.0])
+def test_projection_is_optimal_against_every_vertex(mode, softness):
+    rng = np.random.default_rng(0)
+    z, w = rng.normal(size=(2, 6, 4))
+    y = permutahedron.project(jnp.asarray(z), jnp.asarray(w), softness, mode)
+    vertices = np.stack([primal(w, mode)[:, list(order)] for order in permutations(range(4))])
+    gradient = z / softness - dual(y, mode)
+    ascent = np.einsum("rn,vrn->vr", gradient, vertices - primal(y, mode))
+    assert ascent.max() < 1e-10
+    low, high = (np.cumsum(np.sort(primal(x, mode)), axis=-1) for x in (w, y))
+    assert (high >= low - 1e-12).all()
+    np.testing.assert_allclose(high[:, -1], low[:, -1])
+
+
+def test_isotonic_regression_is_the_minimax_of_means():
+    rng = np.random.default_rng(1)
+    s = np.sort(np.round(rng.normal(size=70), 1))
+    w = np.sort(rng.normal(size=70))
+    sums = np.pad(np.cumsum(s - w), (1, 0))
+    means = lambda i, j: (sums[j] - sums[i]) / (j - i)
+    lowest = lambda i, k: min(means(i, j) for j in range(k + 1, 71))
+    expected = [max(lowest(i, k) for i in range(k + 1)) for k in range(70)]
+    np.testing.assert_allclose(permutahedron.isotonic_regression(jnp.asarray(s), jnp.asarray(w)), expected, atol=1e-12)
+
+
+@every_mode
+@both
+def test_derivatives_are_those_of_finite_differences(name, mode):
+    z = jnp.asarray(DATA[0])
+    fn = whole(name, mode)
+    softness = 0.7 if name == "soft_rank" else 1.3
+    jacobian, hessian = jax.jit(jax.jacrev(fn)), jax.jit(jax.jacfwd(jax.jacrev(fn)))
+    step = 1e-6 * np.eye(z.size)
+    difference = lambda f: np.stack([(f(z + h, softness) - f(z - h, softness)) / 2e-6 for h in step], axis=-1)
+    np.testing.assert_allclose(jacobian(z, softness), difference(fn), atol=1e-7)
+    np.testing.assert_allclose(jax.jacfwd(fn)(z, softness), jacobian(z, softness), atol=1e-12)
+    np.testing.assert_allclose(hessian(z, softness), difference(jacobian), atol=1e-5)
+    by_softness = (fn(z, softness + 1e-6) - fn(z, softness - 1e-6)) / 2e-6
+    np.testing.assert_allclose(jax.jacfwd(fn, argnums=1)(z, softness), by_softness, atol=1e-7)
+
+
+@every_mode
+def test_rows_do_not_meet(mode):
+    softness = jnp.array([0.1, 1.0, 5.0])
+    for name in OPERATORS:
+        batch = whole(name, mode)(jnp.asarray(DATA), softness)
+        rows = [whole(name, mode)(jnp.asarray(row), s) for row, s in zip(DATA, softness, strict=True)]
+        np.testing.assert_allclose(batch, np.stack(rows), rtol=1e-12)
+        np.testing.assert_array_equal(jax.vmap(operator(name, mode, jit=False))(DATA, softness, DATA < 9), batch)
+
+
+@every_mode
+@both
+def test_a_masked_element_is_dropped(name, mode):
+    mask = np.array([True, False, True, True, False])
+    spoilt = jnp.where(mask, DATA[0], jnp.array([0, np.nan, 0, 0, np.inf]))
+    kept = jnp.asarray(DATA[0][mask])
+    got, pull = jax.vjp(lambda z: operator(name, mode)(z, 0.3, mask), spoilt)
+    expected = permutahedron.__dict__[name](kept, 0.3, mode)
+    where = mask if name == "soft_rank" else np.arange(5) < 3
+    np.testing.assert_allclose(got[where], expected, rtol=1e-12)
+    np.testing.assert_array_equal(got[~where], 0)
+    gradient = pull(jnp.cos(jnp.arange(5.0)))[0]
+    np.testing.assert_array_equal(gradient[~mask], 0)
+    assert np.isfinite(gradient).all()
+
+
+@every_mode
+def test_ties_share_their_ranks_and_their_gradients(mode):
+    z = jnp.asarray(DATA[2])
+    for name in OPERATORS:
+        for softness in (0.01, 0.5, 5.0):
+            value, pull = jax.vjp(lambda z: whole(name, mode)(z, softness), z)  # noqa: B023
+            cotangent = jnp.where(z == 0.7, 1.0, z) if name == "soft_rank" else jnp.arange(5.0)
+            gradient = pull(cotangent)[0]
+            np.testing.assert_allclose(gradient[z == 0.7], gradient[0], atol=1e-12)
+            if name == "soft_rank":
+                np.testing.assert_allclose(value[z == 0.7], value[0], rtol=1e-12)
+    # The log-KL projection keeps the sum of exp(ranks / 2), the others that of the ranks.
+    expected = 2 * np.log(np.exp(np.arange(1, 4) / 2).mean()) if mode == "smooth" else 2
+    np.testing.assert_allclose(permutahedron.soft_rank(jnp.ones(3), 0.1, mode), expected)
+
+
+@every_mode
+def test_the_hard_limit_is_exact_and_extremes_are_finite(mode):
+    z = jnp.asarray(DATA[:2])
+    np.testing.assert_array_equal(whole("soft_sort", mode)(z, 1e-4), np.sort(DATA[:2]))
+    np.testing.assert_allclose(whole("soft_rank", mode)(z, 1e-4), np.argsort(np.argsort(DATA[:2])) + 1, rtol=1e-15)
+    for name in OPERATORS:
+        pushed = jax.jit(lambda z, s, name=name: jax.vjp(lambda z: operator(name, mode)(z, s, z < jnp.inf), z)[1](z))
+        for softness, scale in ((1e-30, 1), (1e30, 1), (0.1, 1e-30), (0.1, 1e30), (1e-30, 1e30)):
+            data = jnp.asarray(DATA * scale, jnp.float32)
+            assert np.isfinite(whole(name, mode)(data, jnp.float32(softness))).all()
+            assert np.isfinite(pushed(data, jnp.float32(softness))[0]).all()
+
+
+@every_mode
+@both
+def test_single_precision_is_accurate_where_quotients_would_not_be(name, mode):
+    """`z / softness` is near 1e3 here, and blocks are told apart by gaps near 1e-6."""
+    rng = np.random.default_rng(2)
+    z = np.round(1 / (1 + np.exp(-rng.normal(size=(2, 100)))), 3).astype(np.float32)
+    cotangent = np.cos(np.arange(100))
+
+    @jax.jit
+    def run(z, softness):
+        value, pull = jax.vjp(lambda z: operator(name, mode)(z, softness, z < jnp.inf), z)
+        return value, pull(jnp.broadcast_to(jnp.asarray(cotangent, z.dtype), z.shape))[0]
+
+    for softness in np.array([1e-3, 0.1, 10], np.float32):
+        single = run(jnp.asarray(z), jnp.asarray(softness))
+        double = run(jnp.asarray(z, jnp.float64), jnp.asarray(softness, jnp.float64))
+        for got, expected, tolerance in zip(single, double, (1e-6, 1e-4), strict=True):
+            np.testing.assert_allclose(got, expected, atol=tolerance * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, jnp.float32])
+def test_dtypes_stay(dtype):
+    z = jnp.asarray(DATA, dtype)
+    for name in OPERATORS:
+        fn = getattr(permutahedron, name)
+        wide = fn(z.astype(jnp.float32), 0.3)
+        assert fn(z, 0.3).dtype == dtype
+        np.testing.assert_array_equal(fn(z, 0.3), wide.astype(dtype))
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 3])
+def test_short_rows(n):
+    z = jnp.arange(float(n))[::-1]
+    np.testing.assert_allclose(permutahedron.soft_sort(z, 1e-3), np.arange(n), atol=1e-12)
+    np.testing.assert_allclose(permutahedron.soft_rank(z, 1e-3, "c0"), np.arange(n, 0, -1), atol=1e-12)
+
+
+def standardized(x):
+    mean = x.mean(-1, keepdims=True)
+    std = jnp.sqrt(((x - mean) ** 2).mean(-1, keepdims=True) + 1e-6)
+    return jax.nn.sigmoid((x - mean) / std), lambda y: jax.scipy.special.logit(jnp.clip(y, 1e-10, 1 - 1e-10)) * std + mean
+
+
+def ours(op, kwargs):
+    def fn(x):
+        z, back = standardized(x) if kwargs["standardize"] else (x, lambda y: y)
+        if op == "rank":
+            return whole("soft_rank", kwargs["mode"])(z if kwargs.get("descending") is False else -z, 0.1)
+        y = back(whole("soft_sort", kwargs["mode"])(z, 0.1))
+        return y[..., ::-1] if kwargs.get("descending") else y
+
+    return fn
+
+
+@every_mode
+def test_values_and_gradients_are_the_peers(mode):
+    chosen = lambda case: (case["kwargs"].get("method"), case["kwargs"].get("mode")) == ("fast_soft_sort", mode)
+    cases = [case for case in CASES if case["op"] in ("sort", "rank") and chosen(case)]
+    assert len(cases) == 12
+    for case in cases:
+        value, pull = jax.vjp(ours(case["op"], case["kwargs"]), jnp.asarray(case["args"][0]))
+        cotangent = jnp.cos(jnp.arange(value.size, dtype=value.dtype)).reshape(value.shape)
+        np.testing.assert_allclose(value, case["value"], atol=1e-6, err_msg=str(case["kwargs"]))
+        np.testing.assert_allclose(pull(cotangent)[0], case["grad"], atol=1e-6, err_msg=str(case["kwargs"]))
