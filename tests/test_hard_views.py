@@ -122,7 +122,17 @@ def functions():
         yield f"sft.{name}", lambda x, y, n=name: getattr(sft, n)(x), lambda x, y, f=theirs: f(x)
     for name in ("sign", "relu", "abs"):
         yield f".{name}()", lambda x, y, n=name: getattr(x, n)(), lambda x, y, f=unary[name]: f(x)
-    for name in ("maximum", "minimum", "greater", "greater_equal", "less", "less_equal", "equal", "not_equal", "isclose"):
+    for name in (
+        "maximum",
+        "minimum",
+        "greater",
+        "greater_equal",
+        "less",
+        "less_equal",
+        "equal",
+        "not_equal",
+        "isclose",
+    ):
         theirs = getattr(jnp, name)
         yield f"sft.{name}", lambda x, y, n=name: getattr(sft, n)(x, y), lambda x, y, f=theirs: f(x, y)
     yield "isclose nan", lambda x, y: sft.isclose(x, x, equal_nan=True), lambda x, y: jnp.isclose(x, x, equal_nan=True)
@@ -198,7 +208,11 @@ def logic():
     yield "logical_not", lambda x, y: sft.logical_not(x > 0), lambda x, y: jnp.logical_not(x > 0)
     yield "implies", lambda x, y: sft.implies(x > 0, y > 1), lambda x, y: (x > 0) <= (y > 1)
     for name in ("all", "any"):
-        yield f"sft.{name}", lambda x, y, n=name: getattr(sft, n)(x > 0, -1), lambda x, y, n=name: getattr(jnp, n)(x > 0, -1)
+        yield (
+            f"sft.{name}",
+            lambda x, y, n=name: getattr(sft, n)(x > 0, -1),
+            lambda x, y, n=name: getattr(jnp, n)(x > 0, -1),
+        )
     yield "p.where", lambda x, y: (x > 0).where(y, 2), lambda x, y: jnp.where(x > 0, y, 2)
     yield named("p[...]", lambda x, y: (x > 0)[1:, None])
     yield named("p.at", lambda x, y: (x > 0).at[0].set(True))
@@ -221,12 +235,29 @@ def indices():
     yield named("i.reshape", lambda x, y: x.argmax(0).reshape(2, 2))
     yield named("i[...]", lambda x, y: x.argmax(0)[::-2])
     yield named("i.at", lambda x, y: x.argmax(0).at[1].set(3))
-    yield "where i", lambda x, y: (x[0] > 0).where(x.argmax(0), y.argmax(0)), lambda x, y: jnp.where(x[0] > 0, x.argmax(0), y.argmax(0))
+    yield (
+        "where i",
+        lambda x, y: (x[0] > 0).where(x.argmax(0), y.argmax(0)),
+        lambda x, y: jnp.where(x[0] > 0, x.argmax(0), y.argmax(0)),
+    )
 
 
 TABLE = [*methods(), *operators(), *functions(), *logic(), *indices()]
 # `+` of two bool arrays is logic in jnp and refused here; of arithmetic, these give Booleans:
-REFUSED_OF_BOOLS = {"x+y", "x+raw", "raw+y", "x*y", "x*raw", "raw*y", "x@y", "x@raw", "raw@y", "dot", "at add", "at multiply"}
+REFUSED_OF_BOOLS = {
+    "x+y",
+    "x+raw",
+    "raw+y",
+    "x*y",
+    "x*raw",
+    "raw*y",
+    "x@y",
+    "x@raw",
+    "raw@y",
+    "dot",
+    "at add",
+    "at multiply",
+}
 
 
 def matrices(dtype):

@@ -120,11 +120,44 @@ KEYS = [
     *[(A,), (B,), (C,), (S((1,)),), (S((0,)),), (ALL, A), (ALL, B), (ALL, C), (ALL, ALL, B), (DOTS, B), (B, DOTS)],
     *[(ALL, B, ALL), (DOTS, B, ALL), (slice(1, 3), B), (slice(None, None, -1), B, slice(4, 0, -2)), (slice(0, 0), B)],
     # beside integers, which numpy counts among the advanced indices
-    *[(1, B), (B, 1), (-1, B, 2), (1, ALL, B), (ALL, 1, B), (B, ALL, -2), (0, A, 0), (A, 0, A), (DOTS, 0, A), (2, DOTS, B)],
+    *[
+        (1, B),
+        (B, 1),
+        (-1, B, 2),
+        (1, ALL, B),
+        (ALL, 1, B),
+        (B, ALL, -2),
+        (0, A, 0),
+        (A, 0, A),
+        (DOTS, 0, A),
+        (2, DOTS, B),
+    ],
     # beside None
-    *[(N, B), (B, N), (N, ALL, B), (ALL, N, B), (B, N, ALL), (DOTS, N, B), (B, DOTS, N), (N, N, A), (1, N, B), (N, 1, B)],
+    *[
+        (N, B),
+        (B, N),
+        (N, ALL, B),
+        (ALL, N, B),
+        (B, N, ALL),
+        (DOTS, N, B),
+        (B, DOTS, N),
+        (N, N, A),
+        (1, N, B),
+        (N, 1, B),
+    ],
     # several, jointly
-    *[(A, A), (B, B), (B, A), (A, B), (C, B), (S((2, 1)), B), (S((2, 1)), S((1, 3)), ALL), (B, B, B), (C, A, S((3,))), (B, DOTS, B, B)],
+    *[
+        (A, A),
+        (B, B),
+        (B, A),
+        (A, B),
+        (C, B),
+        (S((2, 1)), B),
+        (S((2, 1)), S((1, 3)), ALL),
+        (B, B, B),
+        (C, A, S((3,))),
+        (B, DOTS, B, B),
+    ],
     *[(B, ALL, B), (B, ALL, A), (A, ALL, A), (ALL, B, B), (DOTS, B, B), (B, DOTS, B), (C, ALL, B), (B, slice(1, 4), B)],
     *[(B, N, B), (ALL, B, N, B), (N, B, DOTS, B), (B, B, N), (B, 1, B), (1, B, B), (B, N, 1, B), (N, B, N, B, N)],
     # beside exact arrays
@@ -254,7 +287,13 @@ def test_take(shape, axis):
     n = x.size if axis is None else x.shape[axis]
     i = RNG.integers(0, n, shape)
     certain = sft.take(x, sft.SoftIndex.from_hard(jnp.asarray(i), n), axis)
-    for view in (certain.soft(), certain.hard(), certain.st(), sft.take(x, i, axis), sft.take(sft.soft(x), i, axis).soft()):
+    for view in (
+        certain.soft(),
+        certain.hard(),
+        certain.st(),
+        sft.take(x, i, axis),
+        sft.take(sft.soft(x), i, axis).soft(),
+    ):
         np.testing.assert_array_equal(view, jnp.take(x, i, axis))
     p = distribution(*shape, n)
     moved = x.ravel() if axis is None else x
@@ -417,7 +456,9 @@ def test_the_hard_limit_of_extremes(mode, s):
     x = np.array([[0.3, -2.0, 1.0, -1.0, 0.5], [5.0, 0.1, -7.0, 4.0, 6.5], [-3.0, -2.0, 7.0, 1.0, 6.0]])
     names = ("argmax", "argmin", "max", "min")
     program = jax.jit(lambda x: [getattr(sft.soft(x, s, mode), name)(axis=-1) for name in names])
-    for out, exact in zip(program(x), (np.eye(5)[x.argmax(-1)], np.eye(5)[x.argmin(-1)], x.max(-1), x.min(-1)), strict=True):
+    for out, exact in zip(
+        program(x), (np.eye(5)[x.argmax(-1)], np.eye(5)[x.argmin(-1)], x.max(-1), x.min(-1)), strict=True
+    ):
         np.testing.assert_allclose(out.soft(), exact, atol=1e-12)
         np.testing.assert_array_equal(out.st(), exact)
 

@@ -98,7 +98,7 @@ WRONG_PARTS = [
     (lambda: SoftArray("a"), TypeError, "SoftArray: values must be an array or a number; got str"),
     (lambda: SoftArray([1.0]), TypeError, "SoftArray: values must be an array or a number; got list"),
     (lambda: SoftArray(1j), TypeError, "SoftArray: values must be an array or a number; got complex"),
-    (lambda: SoftArray(X + 1j), TypeError, "SoftArray: values must be real; got complex64"),
+    (lambda: SoftArray(X.astype(complex)), TypeError, "SoftArray: values must be real; got complex64"),
     (lambda: SoftArray(SoftArray(X)), TypeError, "SoftArray: values must be a plain array; got a SoftArray"),
     (lambda: SoftArray(X, X, 0.1), TypeError, "SoftArray: relaxation must be a Relaxation; got float"),
     (lambda: sft.soft(X, jnp.ones(2)), ValueError, r"softness of shape \(2,\) does not broadcast"),
@@ -126,8 +126,9 @@ WRONG_PARTS = [
 def test_constructors_check_shapes_and_dtypes(make, error, text):
     with pytest.raises(error, match=text):
         make()
-    with pytest.raises(error, match=text):
-        jax.eval_shape(make)
+    if "must lie in" not in text:  # of all checks the only one that reads values
+        with pytest.raises(error, match=text):
+            jax.eval_shape(make)
 
 
 # Checks of values
@@ -259,7 +260,14 @@ def test_arithmetic_acts_on_both_views_from_both_sides(op, other):
 @pytest.mark.parametrize("op", COMPARE, ids=name)
 def test_comparisons_from_both_sides(op, other):
     x = SoftArray(A, jnp.round(A), Relaxation(0.3, "c1", logic="godel"))
-    function = {"lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal", "eq": "equal", "ne": "not_equal"}
+    function = {
+        "lt": "less",
+        "le": "less_equal",
+        "gt": "greater",
+        "ge": "greater_equal",
+        "eq": "equal",
+        "ne": "not_equal",
+    }
     for out, a, b in ((op(x, other), x, other), (op(other, x), other, x)):
         assert isinstance(out, SoftBool)
         assert out.logic == "godel"
@@ -290,7 +298,9 @@ BITS = np.array([[True, False, True], [False, False, True]])
 
 
 @pytest.mark.parametrize("op", [operator.and_, operator.or_, operator.xor, operator.eq, operator.ne], ids=name)
-@pytest.mark.parametrize("other", [BITS, jnp.asarray(BITS), True, np.bool_(False)], ids=["numpy", "jax", "bool", "np.bool"])
+@pytest.mark.parametrize(
+    "other", [BITS, jnp.asarray(BITS), True, np.bool_(False)], ids=["numpy", "jax", "bool", "np.bool"]
+)
 def test_bools_may_stand_on_either_side(op, other):
     b = SoftBool(P, logic="lukasiewicz")
     certain = SoftBool.from_hard(jnp.broadcast_to(jnp.asarray(other), b.shape), logic="lukasiewicz")
@@ -400,7 +410,9 @@ def test_methods_that_are_relaxed_are_the_functions(method):
 
 def test_keywords_hold_for_one_operator_only():
     x = sft.soft(A, 0.4)
-    assert (x.relu(softness=3.0) > 0).probs.tolist() == (SoftArray(sft.relu(A, softness=3.0), A, x.relaxation) > 0).probs.tolist()
+    assert (x.relu(softness=3.0) > 0).probs.tolist() == (
+        SoftArray(sft.relu(A, softness=3.0), A, x.relaxation) > 0
+    ).probs.tolist()
 
 
 def test_the_methods_are_those_of_jax_arrays():
@@ -418,7 +430,8 @@ def test_the_methods_are_those_of_jax_arrays():
 @values
 def test_shape_changes_act_on_both_views(value):
     """The index axis of a SoftIndex stays last, whatever happens to the others."""
-    trailing = (slice(None),) * (value.soft().ndim - value.ndim)
+    key = np.arange(value.size).reshape(value.shape)
+    elements = value.soft().reshape(value.size, *value.soft().shape[value.ndim :])
     for change in (
         lambda v: v[0],
         lambda v: v[::-1],
@@ -426,15 +439,6 @@ def test_shape_changes_act_on_both_views(value):
         lambda v: v[..., None],
         lambda v: v[jnp.array([1, 1, 0])],
         lambda v: v[np.array([True, False])],
-    ):
-        out = change(value)
-        key = np.arange(value.size).reshape(value.shape)
-        moved = change(key)
-        flat = value.soft().reshape(value.size, *value.soft().shape[value.ndim :])
-        np.testing.assert_array_equal(out.soft(), flat[moved])
-        np.testing.assert_array_equal(out.hard(), value.hard().ravel()[moved])
-    assert trailing is not None
-    for change in (
         lambda v: v.reshape(-1),
         lambda v: v.reshape((1, v.size)),
         lambda v: v.ravel(),
@@ -445,10 +449,8 @@ def test_shape_changes_act_on_both_views(value):
         lambda v: v[None].swapaxes(0, 1),
         lambda v: v.repeat(2, 0),
     ):
-        moved = change(np.arange(value.size).reshape(value.shape))
-        flat = value.soft().reshape(value.size, *value.soft().shape[value.ndim :])
-        np.testing.assert_array_equal(change(value).soft(), flat[moved])
-        np.testing.assert_array_equal(change(value).hard(), value.hard().ravel()[moved])
+        np.testing.assert_array_equal(change(value).soft(), elements[change(key)])
+        np.testing.assert_array_equal(change(value).hard(), value.hard().ravel()[change(key)])
 
 
 def test_a_softness_per_element_travels_with_its_element():
@@ -466,7 +468,7 @@ def test_a_softness_per_element_travels_with_its_element():
         lambda v: v.repeat(2, 1),
     ):
         np.testing.assert_allclose((change(x) > 0.5).probs, change(p), rtol=1e-6)
-    np.testing.assert_array_equal(x.sum(1).relaxation.softness, [0.3, 3.0])
+    np.testing.assert_array_equal(x.sum(1).relaxation.softness, s.max(1))
     np.testing.assert_array_equal(x.max(0, softness=0.1).relaxation.softness, [1.0, 2.0, 3.0])
     rows = sft.soft(A, s[:, :1])
     for i in range(2):
@@ -551,7 +553,9 @@ def test_index_comparisons_have_exact_probabilities(op):
                 out.validate()
 
 
-MIRRORED = dict(zip(COMPARE, [operator.gt, operator.ge, operator.lt, operator.le, operator.eq, operator.ne], strict=True))
+MIRRORED = dict(
+    zip(COMPARE, [operator.gt, operator.ge, operator.lt, operator.le, operator.eq, operator.ne], strict=True)
+)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int8", "uint32"])
@@ -559,7 +563,8 @@ def test_index_comparisons_with_narrow_and_unsigned_integers(dtype):
     i = SoftIndex(P)
     for k in (0, 1, 2, 100):
         for op in COMPARE:
-            same(op(i, jnp.array(k, dtype)), op(i, k))
+            with jax.numpy_dtype_promotion("standard"):
+                same(op(i, jnp.array(k, dtype)), op(i, k))
 
 
 def test_an_index_compares_along_its_batch():

@@ -176,7 +176,7 @@ def values(x: Array, wanted: Wanted, ordering: Ordering, relaxation: Relaxation,
     """Expected values `(..., k)` of order statistics: `weights @ x`, or what an algorithm without them gives."""
     algorithm = algorithm_of(relaxation, default, weights=False)
     wide = as_float(x, wide_dtype(x.dtype))
-    if algorithm.has_weights or relaxation.is_hard:
+    if relaxation.is_hard or not algorithm.has_values:
         rows = weights(wide, wanted, ordering, relaxation, default)
         rows = rows if relaxation.gated_grad else lax.stop_gradient(rows)
         return contraction.dot(rows, wide[..., None, :]).astype(x.dtype)

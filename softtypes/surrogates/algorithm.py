@@ -43,11 +43,13 @@ class Request(NamedTuple):
 class Algorithm:
     """One way to relax an order.
 
-    `softness` is a float or an array `(..., 1)`. An algorithm without weights knows the sorted keys themselves.
+    `softness` is a float or an array `(..., 1)`. Values are the weighted sums of the data, unless the algorithm sorts
+    the keys themselves.
     """
 
     modes: tuple[str, ...] = tuple(MODES)
     has_weights: bool = True
+    has_values: bool = False
     standardizes: bool = True  # whether it takes keys that are standardised, if that is asked for
 
     def weights(self, row: Row, request: Request, softness: Softness, mode: Mode) -> Array:
@@ -59,7 +61,7 @@ class Algorithm:
         return None
 
     def values(self, row: Row, softness: Softness, mode: Mode) -> Array:
-        """Relaxed sorted keys `(..., n)`, those of counted entries first; asked for only without weights."""
+        """Relaxed sorted keys `(..., n)`, those of counted entries first; only with `has_values`."""
         raise NotImplementedError
 
     def ranks(self, row: Row, softness: Softness, mode: Mode) -> Array:

@@ -12,6 +12,7 @@ class FastSoftSort(Algorithm):
     """Sorted keys and ranks by isotonic regression; it has no weights over the entries."""
 
     has_weights = False
+    has_values = True
 
     def values(self, row: Row, softness: Softness, mode: Mode) -> Array:
         return permutahedron.soft_sort(row.keys, per_batch(softness), mode.name, row.counted)

@@ -13,6 +13,7 @@ class SmoothSort(Algorithm):
 
     modes = ("smooth",)
     has_weights = False
+    has_values = True
     standardizes = False
 
     def values(self, row: Row, softness: Softness, mode: Mode) -> Array:

@@ -1,5 +1,6 @@
 """The soft sorting network (Petersen, Borgelt, Kuehne, Deussen, 2021) as an ordering algorithm."""
 
+import jax.numpy as jnp
 from jax import Array
 
 from softtypes.surrogates import network, steps
@@ -9,7 +10,20 @@ from softtypes.surrogates.ratio import Softness
 
 
 class SortingNetwork(Algorithm):
-    """Compare-and-swap mixed by the step function; the weights of all order statistics are doubly stochastic."""
+    """Compare-and-swap mixed by the step function; the weights of all order statistics are doubly stochastic.
+
+    Values are the keys that the network sorts, as the peer has it: with `standardize` they are not the weighted sums
+    of the data, since the way back from the keys is not linear.
+    """
+
+    has_values = True
+
+    def values(self, row: Row, softness: Softness, mode: Mode) -> Array:
+        step = lambda x: steps.step(x, softness, mode.step)
+        if not row.mirrored:
+            return network.soft_sort(row.keys, step, row.counted)
+        places = jnp.maximum(row.count - 1 - positions_along(row), 0) * jnp.ones_like(row.order)
+        return -jnp.take_along_axis(network.soft_sort(-row.keys, step, row.counted), places, -1)
 
     def weights(self, row: Row, request: Request, softness: Softness, mode: Mode) -> Array:
         keys, positions = row.keys, request.positions
