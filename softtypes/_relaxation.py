@@ -97,6 +97,10 @@ class Relaxation:
             return self
         return _rebuilt(fn(jnp.broadcast_to(self.softness, shape)), *self._settings)
 
+    def _softest(self) -> "Relaxation":
+        """One softness for all, the largest: for an operation that mixes elements."""
+        return self._map_softness(jnp.max, jnp.shape(self.softness))
+
     @property
     def _settings(self) -> tuple:
         return tuple(getattr(self, name) for name in SETTINGS)

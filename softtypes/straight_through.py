@@ -136,8 +136,7 @@ def lift(fn: Callable) -> Callable:
         if not soft_values:
             return fn(*args, **kwargs)
         carried = reduce(merge, (v._relaxation for v in soft_values if isinstance(v, SoftArray)), None)
-        if carried is not None and jnp.ndim(carried.softness):  # fn may have moved elements anywhere
-            carried = carried._map_softness(jnp.max, jnp.shape(carried.softness))
+        carried = carried and carried._softest()  # fn may have moved elements anywhere
 
         def run(view: Callable):
             args, kwargs = jax.tree.unflatten(tree, [view(leaf) if _is_soft(leaf) else leaf for leaf in leaves])

@@ -86,7 +86,15 @@ def test_every_public_function_is_annotated_and_checked(name):
 
 
 def test_jaxtyping_disable_switches_the_checks_off():
-    program = "import softtypes as sft\ntry:\n    sft.relu([1.0])\nexcept TypeError as error:\n    print('parameter' in str(error))"
+    program = "\n".join(
+        [
+            "import softtypes as sft",
+            "try:",
+            "    sft.relu([1.0])",
+            "except TypeError as e:",
+            "    print('parameter' in str(e))",
+        ]
+    )
     for disable, checked in (("0", "True"), ("1", "False")):
         env = os.environ | {"JAXTYPING_DISABLE": disable, "PYTHONPATH": os.pathsep.join(sys.path)}
         done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""Laws of the elementwise functions and comparisons in every mode, on drawn numbers, ties and signed zeros among them."""
+"""Laws of the elementwise functions and comparisons in every mode, on drawn numbers, ties and signed zeros."""
 
 import jax
 import jax.numpy as jnp

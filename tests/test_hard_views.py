@@ -183,7 +183,7 @@ def functions():
 
 
 def _limit(dtype, end):
-    if dtype == bool:
+    if jnp.issubdtype(dtype, jnp.bool_):
         return end > 0
     if jnp.issubdtype(dtype, jnp.integer):
         info = jnp.iinfo(dtype)

@@ -499,9 +499,9 @@ def test_at_of_bools_and_indices():
     i = SoftIndex(P).at[0].set(2).at[1].set(SoftIndex(jnp.array([0.0, 0.0, 1.0])))
     np.testing.assert_array_equal(i.probs, [[0, 0, 1], [0, 0, 1]])
     np.testing.assert_array_equal(i.hard(), [2, 2])
-    with pytest.raises(AttributeError, match=r"SoftBool.at\[...\] has get, set; got 'add'"):
+    with pytest.raises(AttributeError, match=r"SoftBool\.at\[\.\.\.\] has get, set; got 'add'"):
         SoftBool(P).at[0].add(True)
-    with pytest.raises(AttributeError, match=r"SoftArray.at\[...\] has get, set, add, .*; got 'max'"):
+    with pytest.raises(AttributeError, match=r"SoftArray\.at\[\.\.\.\] has get, set, add, .*; got 'max'"):
         SoftArray(X).at[0].max(1.0)
     with pytest.raises(TypeError, match="wrap it in sft.SoftBool"):
         SoftBool(P).at[0].set(0.5)
@@ -512,7 +512,7 @@ def test_iteration_and_length():
         assert len(value) == 2
         for i, part in enumerate(value):
             same(part, value[i])
-        first, second = value
+        _, second = value
         same(second, value[1])
 
 

@@ -70,7 +70,7 @@ def _array(name: str, x: Operand) -> tuple[Views, Any]:
     if isinstance(x, SoftBool):
         return x._views, lambda soft, hard: SoftBool._rebuild(jnp.clip(soft, 0, 1), hard, x.logic)
     if isinstance(x, SoftArray):
-        return x._views, lambda soft, hard: SoftArray._rebuild(soft, hard, x._relaxation)
+        return x._views, lambda soft, hard: SoftArray._rebuild(soft, hard, x._relaxation and x._relaxation._softest())
     x = real_array(name, "the array to select from", x)
     return Views(x, x), lambda soft, hard: SoftArray._rebuild(soft, hard, None)
 
@@ -181,7 +181,7 @@ def choose(a: Index, choices: Sequence[Operand] | Operand) -> SoftValue | Array:
     views, carried = operands("choose", *choices)
     soft, hard = (jnp.stack(jnp.broadcast_arrays(*side)) for side in zip(*views, strict=True))
     picked = jnp.choose(index.hard(), list(hard), mode="clip")
-    return SoftArray._rebuild(rules.choose(index.probs, soft), picked, carried)
+    return SoftArray._rebuild(rules.choose(index.probs, soft), picked, carried and carried._softest())
 
 
 @typechecked

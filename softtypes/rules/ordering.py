@@ -235,7 +235,8 @@ def ranks(x: Array, ordering: Ordering, relaxation: Relaxation) -> Array:
     exact = exact_ranks(wide, ordering)
     if not relaxation.is_hard:
         s = effective_softness(relaxation, x.dtype)
-        soft = algorithm.ranks(row, s, MODES[relaxation.mode]) + row.start
+        soft = algorithm.ranks(row, s, MODES[relaxation.mode])
+        soft = soft + row.start.astype(soft.dtype)
         exact = jnp.where(row.counted & _soft(relaxation), soft, exact)
     return exact.astype(x.dtype)
 

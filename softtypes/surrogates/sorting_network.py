@@ -36,4 +36,4 @@ class SortingNetwork(Algorithm):
     def ranks(self, row: Row, softness: Softness, mode: Mode) -> Array:
         keys = -row.keys if row.mirrored else row.keys
         ranks = network.soft_rank(keys, lambda x: steps.step(x, softness, mode.step), row.counted)
-        return row.count + 1 - ranks if row.mirrored else ranks
+        return row.count.astype(ranks.dtype) + 1 - ranks if row.mirrored else ranks

@@ -6,7 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array
 
-from softtypes._lift import Views, canonical_axes, to_last
+from softtypes._lift import Views, canonical_axes, to_last, wide_dtype
 from softtypes._relaxation import Relaxation, resolve
 from softtypes.rules import ordering as rules
 from softtypes.rules.ordering import Ordering
@@ -210,7 +210,7 @@ def _index(probs: Array, hard: Array, logs: Any, axes: tuple[int, ...] = (), kee
 def _checked_q(q, dtype) -> Array:
     """The probabilities of quantiles; outside of [0, 1] a ValueError where that can be seen, else NaN."""
     rules.check_unit_interval("q", q)
-    return jnp.asarray(q, jnp.promote_types(dtype, jnp.float32))
+    return jnp.asarray(q, wide_dtype(dtype))
 
 
 def _hundredth(q):

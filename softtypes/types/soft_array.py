@@ -66,8 +66,8 @@ def relaxed(name: str, rule: Rule, knobs: Mapping, *values, **static) -> "SoftAr
     return SoftArray._rebuild(*both(rule, resolve(knobs, carried), *views, **static), carried)
 
 
-def _arithmetic(fn: Callable, symbol: str, swapped: bool = False):
-    """An operator that acts on each view as jnp does."""
+def _arithmetic(fn: Callable, symbol: str, swapped: bool = False, mixes: bool = False):
+    """An operator that acts on each view as jnp does, element by element or mixing them."""
 
     def method(self: "SoftArray", other):
         operand = _operand(other, self.values.dtype, symbol)
@@ -78,6 +78,9 @@ def _arithmetic(fn: Callable, symbol: str, swapped: bool = False):
         soft, hard = (fn(a, b) for a, b in pairs)
         if hard.dtype == bool:
             raise TypeError(f"{symbol} of Booleans is logic in jnp: use SoftBool and & | ^, or .astype(int) first")
+        if mixes:
+            own, relaxation = (r and r._softest() for r in (self._relaxation, relaxation))
+            return SoftArray._rebuild(soft, hard, merge(own, relaxation))
         return SoftArray._rebuild(soft, hard, merge(self._relaxation, relaxation))
 
     return method
@@ -187,8 +190,8 @@ class SoftArray(OrderingMethods, SoftValue):
     __rtruediv__ = _arithmetic(jnp.true_divide, "/", swapped=True)
     __pow__ = _arithmetic(jnp.power, "**")
     __rpow__ = _arithmetic(jnp.power, "**", swapped=True)
-    __matmul__ = _arithmetic(jnp.matmul, "@")
-    __rmatmul__ = _arithmetic(jnp.matmul, "@", swapped=True)
+    __matmul__ = _arithmetic(jnp.matmul, "@", mixes=True)
+    __rmatmul__ = _arithmetic(jnp.matmul, "@", swapped=True, mixes=True)
     __neg__ = _unary(jnp.negative)
     __pos__ = _unary(jnp.positive)
     # not wrapped: // and % and divmod (steps at multiples of a divisor, which no single softness fits),
@@ -329,7 +332,7 @@ class SoftArray(OrderingMethods, SoftValue):
         return [*shown, *repr(relaxation)[len("Relaxation(") : -1].split(", ")]
 
 
-_DOT = _arithmetic(jnp.dot, "dot")
+_DOT = _arithmetic(jnp.dot, "dot", mixes=True)
 
 
 def neutral(soft: Array, hard: Array) -> SoftArray:

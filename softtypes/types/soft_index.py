@@ -23,6 +23,8 @@ INDEX_AXIS = (
     "can't be indexed, reduced or reshaped; use .probs for the array, .take(x) or x[index] to select"
 )
 
+NO_INDEX_AXIS = "SoftIndex: {what} need a last axis over at least one index, (..., n); got shape {shape}"
+
 
 def _operand(self: "SoftIndex", other: Any, symbol: str) -> Array | Views | None:
     """Another SoftIndex's views, exact integers, or None for a stranger."""
@@ -82,9 +84,7 @@ class SoftIndex(SoftValue):
                 "for exact indices use SoftIndex.from_hard(indices, n)"
             )
         if probs.ndim == 0 or probs.shape[-1] == 0:
-            raise ValueError(
-                f"SoftIndex: probs need a last axis over at least one index, (..., n); got shape {probs.shape}"
-            )
+            raise ValueError(NO_INDEX_AXIS.format(what="probs", shape=probs.shape))
         hard_view = probs.argmax(-1) if hard_view is None else real_array("SoftIndex", "hard_view", hard_view)
         if not jnp.issubdtype(hard_view.dtype, jnp.integer):
             raise TypeError(f"SoftIndex: hard_view must be of integers; got {hard_view.dtype}")
@@ -143,6 +143,8 @@ class SoftIndex(SoftValue):
         logits = real_array("SoftIndex.from_logits", "logits", logits)
         if not jnp.issubdtype(logits.dtype, jnp.floating):
             raise TypeError(f"SoftIndex.from_logits: logits must be floating; got {logits.dtype}")
+        if logits.ndim == 0 or logits.shape[-1] == 0:
+            raise ValueError(NO_INDEX_AXIS.format(what="logits", shape=logits.shape))
         return cls(simplex.softmax(logits, 1.0))._with_logs(lambda: simplex.log_softmax(logits, 1.0))
 
     @classmethod

@@ -166,8 +166,8 @@ def test_float32_gradient_is_that_of_float64():
         z = rows(64).astype(np.float32)
         for mode in MODES:
             gradient = jax.jit(jax.vmap(jax.grad(scalar(top_3, mode, jnp.float32(0.5)))))
-            exact = jax.jit(jax.vmap(jax.grad(scalar(top_3, mode, 0.5))))(jnp.asarray(z, jnp.float64))
-            scale = jnp.abs(exact).max(-1, keepdims=True)
+            exact = np.asarray(jax.jit(jax.vmap(jax.grad(scalar(top_3, mode, 0.5))))(jnp.asarray(z, jnp.float64)))
+            scale = np.abs(exact).max(-1, keepdims=True)
             np.testing.assert_allclose(np.asarray(gradient(jnp.asarray(z))) / scale, exact / scale, atol=1e-4)
 
 
@@ -199,7 +199,7 @@ def test_mask_is_dropping_the_elements(mode):
         np.testing.assert_array_equal(kept[:, ~mask], 0)
         gradient = jax.grad(lambda full: f(full, mask)[1] @ jnp.arange(8.0))(full)
         expected = jax.grad(lambda z: f(z, None)[1] @ jnp.array([1.0, 2, 3, 5, 6, 7]))(z)
-        np.testing.assert_allclose(gradient[mask], expected, atol=1e-7)
+        np.testing.assert_allclose(gradient[mask], expected, rtol=1e-5, atol=1e-7)
         np.testing.assert_array_equal(gradient[~mask], 0)
 
 

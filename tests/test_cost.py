@@ -1,0 +1,108 @@
+"""The view that nobody reads is free: compiled costs equal those of plain jnp code."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import softtypes as sft
+
+S = 0.5
+TIE = 1e-10
+N = 4096
+
+pytestmark = pytest.mark.core
+
+
+def typed(x, y, z, w, mode="smooth"):
+    return (sft.soft(x, S, mode) > y) & ~(sft.soft(z, S, mode) < w)
+
+
+def logistic(gap):
+    return jax.nn.sigmoid(gap / S)
+
+
+def cubic(gap):
+    inside = jnp.abs(gap) < 5 * S
+    v = jnp.where(inside, gap, 0) / S / 5
+    return jnp.where(inside, (1 + v * (3 - v**2) / 2) / 2, (1 + jnp.sign(gap)) / 2)
+
+
+STEPS = {"smooth": logistic, "c1": cubic}
+
+
+def soft_by_hand(x, y, z, w, mode="smooth"):
+    """`S(x - y) (1 - (1 - S(z - w)))`; at a tie the step falls with the exact comparison, and so does it for NaN."""
+
+    def step(gap, tie, undefined):
+        gap = jnp.where(gap == 0, gap + tie, gap)
+        return STEPS[mode](jnp.where(jnp.isnan(gap), undefined, gap))
+
+    return step(x - y, -TIE, -jnp.inf) * (1 - (1 - step(z - w, TIE, jnp.inf)))
+
+
+def hard_by_hand(x, y, z, w):
+    return (x > y) & ~(z < w)
+
+
+def operands():
+    return tuple(jnp.asarray(np.random.default_rng(0).normal(size=(4, N)), jnp.float32))
+
+
+def cost(fn):
+    """Floating-point operations and bytes that the compiled function moves."""
+    analysis = jax.jit(fn).lower(*operands()).compile().cost_analysis()
+    return analysis.get("flops", 0.0), analysis["bytes accessed"]
+
+
+def assert_as_cheap(fn, by_hand):
+    np.testing.assert_allclose(jax.jit(fn)(*operands()), jax.jit(by_hand)(*operands()), rtol=1e-6, atol=1e-7)
+    (flops, moved), (expected_flops, expected_moved) = cost(fn), cost(by_hand)
+    assert expected_flops >= N
+    assert flops == pytest.approx(expected_flops, rel=0.05)
+    assert moved == pytest.approx(expected_moved, rel=0.05)
+
+
+@pytest.mark.parametrize("mode", STEPS)
+def test_the_soft_view_costs_what_the_formulas_cost(mode):
+    assert_as_cheap(lambda *args: typed(*args, mode).probs, lambda *args: soft_by_hand(*args, mode))
+
+
+def test_the_hard_view_costs_what_the_comparisons_cost():
+    assert_as_cheap(lambda *args: typed(*args).hard(), hard_by_hand)
+
+
+def test_straight_through_costs_the_hard_view_forward():
+    assert_as_cheap(lambda *args: typed(*args).st(), lambda *args: hard_by_hand(*args).astype(jnp.float32))
+
+
+def test_the_gradient_of_straight_through_costs_that_of_the_soft_view():
+    def gradient(fn):
+        return jax.grad(lambda x, *rest: fn(x, *rest).sum())
+
+    assert_as_cheap(gradient(lambda *args: typed(*args).st()), gradient(soft_by_hand))
+
+
+def test_both_views_cost_no_more_than_the_two_by_hand():
+    def fn(*args):
+        out = typed(*args)
+        return jnp.where(out.hard(), out.probs, -out.probs)
+
+    def by_hand(*args):
+        p = soft_by_hand(*args)
+        return jnp.where(hard_by_hand(*args), p, -p)
+
+    assert_as_cheap(fn, by_hand)
+
+
+def test_an_index_costs_its_softmax_or_its_argmax():
+    def index(x, *_):
+        return sft.soft(x.reshape(-1, 8), S).argmax(axis=1, standardize=False)
+
+    rows = jnp.zeros((N // 8, 8))
+    assert index(rows.ravel()).probs.shape == rows.shape
+    hard = lambda x, *_: x.reshape(-1, 8).argmax(1)
+    (flops, moved), (expected_flops, expected_moved) = cost(lambda *args: index(*args).hard()), cost(hard)
+    assert flops == pytest.approx(expected_flops, rel=0.05)
+    assert moved == pytest.approx(expected_moved, rel=0.05)
+    assert cost(lambda *args: index(*args).probs)[0] < 4 * cost(lambda x, *_: jax.nn.softmax(x.reshape(-1, 8) / S))[0]
