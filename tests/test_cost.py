@@ -95,14 +95,7 @@ def test_both_views_cost_no_more_than_the_two_by_hand():
     assert_as_cheap(fn, by_hand)
 
 
-def test_an_index_costs_its_softmax_or_its_argmax():
-    def index(x, *_):
-        return sft.soft(x.reshape(-1, 8), S).argmax(axis=1, standardize=False)
-
-    rows = jnp.zeros((N // 8, 8))
-    assert index(rows.ravel()).probs.shape == rows.shape
-    hard = lambda x, *_: x.reshape(-1, 8).argmax(1)
-    (flops, moved), (expected_flops, expected_moved) = cost(lambda *args: index(*args).hard()), cost(hard)
-    assert flops == pytest.approx(expected_flops, rel=0.05)
-    assert moved == pytest.approx(expected_moved, rel=0.05)
-    assert cost(lambda *args: index(*args).probs)[0] < 4 * cost(lambda x, *_: jax.nn.softmax(x.reshape(-1, 8) / S))[0]
+def test_the_hard_view_of_an_index_costs_the_argmax():
+    assert_as_cheap(
+        lambda x, *_: sft.soft(x.reshape(-1, 8), S).argmax(axis=1).hard(), lambda x, *_: x.reshape(-1, 8).argmax(1)
+    )

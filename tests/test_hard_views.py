@@ -26,6 +26,7 @@ PLAIN = np.array([[0.5, -0.5, 2.5, 2.5], [1.0, 1.0, 1.0, 1.0], [3.7, -1.2, 100.0
 OTHER = np.array([[0.5, 0.0, 2.0, 1.5], [1.0, 2.0, np.inf, 4.0], [-3.0, np.inf, 0.75, -2.5], [0.0, 0.0, -1.0, 2.0]])
 MASK = np.array([[1, 0, 1, 1], [1, 1, 0, 1], [0, 0, 0, 1], [1, 1, 1, 1]], bool)
 ROWS, PICKS = np.array([[0, 3], [1, 1]], np.int32), np.array([[2], [0], [3], [1]], np.int32)
+PERCENT = jnp.array([0.0, 12.5, 50.0, 100.0], jnp.float16)  # all of them exact, in every dtype
 REDUCTIONS = ((None, False), (None, True), (0, True), (-1, False), ((0, 1), True), ((1,), False), ((), False))
 
 
@@ -182,6 +183,42 @@ def functions():
     yield "lift", lambda x, y: sft.lift(jnp.tanh)(x), lambda x, y: jnp.tanh(x)
 
 
+def ordering():
+    """Order statistics, on the last axis, another, or the flattened array."""
+    for axis in (-1, 0, None):
+        for name in ("sort", "argsort"):
+            for descending in (False, True):
+                yield (
+                    f"sft.{name}{axis, descending}",
+                    lambda x, y, n=name, a=axis, d=descending: getattr(sft, n)(x, a, descending=d),
+                    lambda x, y, n=name, a=axis, d=descending: getattr(jnp, n)(x, axis=a, descending=d),
+                )
+        yield (
+            f"sft.rank{axis}",
+            lambda x, y, a=axis: sft.rank(x, a),
+            lambda x, y, a=axis: jax.scipy.stats.rankdata(x, axis=a),
+        )
+    for part in (0, 1):
+        yield f"sft.top_k[{part}]", lambda x, y, i=part: sft.top_k(x, 2)[i], lambda x, y, i=part: jax.lax.top_k(x, 2)[i]
+    for how in REDUCTIONS:
+        yield (
+            f"sft.median{how}",
+            lambda x, y, h=how: sft.median(x, *h),
+            lambda x, y, h=how: jnp.median(x, h[0], keepdims=h[1]),
+        )
+    for method in ("linear", "lower", "higher", "nearest", "midpoint"):
+        yield (
+            f"sft.quantile {method}",
+            lambda x, y, m=method: sft.quantile(x, 0.3, 1, m),
+            lambda x, y, m=method: jnp.quantile(x, 0.3, 1, method=m),
+        )
+        yield (
+            f"sft.percentile {method}",
+            lambda x, y, m=method: sft.percentile(x, PERCENT, 0, m, keepdims=True),
+            lambda x, y, m=method: jnp.percentile(x, PERCENT, 0, method=m, keepdims=True),
+        )
+
+
 def _limit(dtype, end):
     if jnp.issubdtype(dtype, jnp.bool_):
         return end > 0
@@ -242,7 +279,7 @@ def indices():
     )
 
 
-TABLE = [*methods(), *operators(), *functions(), *logic(), *indices()]
+TABLE = [*methods(), *operators(), *functions(), *ordering(), *logic(), *indices()]
 # `+` of two bool arrays is logic in jnp and refused here; of arithmetic, these give Booleans:
 REFUSED_OF_BOOLS = {
     "x+y",

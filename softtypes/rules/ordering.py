@@ -204,7 +204,7 @@ def _in_unit_of_x(keys: Array, x: Array, row: Row, ordering: Ordering, relaxatio
 
 def extreme(x: Array) -> Wanted:
     """The first entry in the order."""
-    return Wanted("extreme", jnp.zeros_like(x[..., :1], dtype=jnp.int32))
+    return Wanted("extreme", jnp.zeros_like(x.sum(-1, keepdims=True), dtype=jnp.int32))
 
 
 def first(x: Array, k: int | None) -> Wanted:

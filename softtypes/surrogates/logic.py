@@ -7,6 +7,7 @@ geometric mean is no t-norm (it is idempotent but not associative); it keeps gra
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias
 
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
@@ -49,12 +50,19 @@ def log_complement(log_p: Array) -> Array:
     return jnp.where(near_one, safe_log(gap), far)
 
 
-def _folded(pair: Callable[[Array, Array], Array], unit: float) -> Callable[[Array, Axes, Count], Array]:
-    """Fold an associative connective along axes, halves with halves: the gradient is exact at 0 and 1 alike."""
+def _folded(
+    pair: Callable[[Array, Array], Array], unit: float, split: Callable[[Array, int], Array]
+) -> Callable[[Array, Axes, Count], Array]:
+    """Fold an associative connective along axes, halves with halves: the gradient is exact at 0 and 1 alike.
+
+    An axis that an explicit mesh splits over devices can't be cut in halves: `split` reduces it, by logarithms.
+    """
 
     def along(p: Array, axis: int) -> Array:
         if p.shape[axis] == 0:
             return jnp.full_like(p.sum(axis), unit)
+        if _is_split(p, axis):
+            return split(p, axis)
         while (size := p.shape[axis]) > 1:
             low, high, rest = (
                 _part(p, axis, *ends) for ends in ((0, size // 2), (size // 2, size // 2 * 2), (size - 1, size))
@@ -71,12 +79,18 @@ def _folded(pair: Callable[[Array, Array], Array], unit: float) -> Callable[[Arr
     return over
 
 
+def _is_split(p: Array, axis: int) -> bool:
+    sharding = getattr(jax.typeof(p), "sharding", None)
+    spec = getattr(sharding, "spec", None) or ()
+    return axis < len(spec) and spec[axis] is not None
+
+
 def _part(p: Array, axis: int, start: int, stop: int) -> Array:
     return lax.slice_in_dim(p, start, stop, axis=axis)
 
 
 def _either(a: Array, b: Array) -> Array:
-    return a + b - a * b
+    return jnp.where(a < b, b + a * (1 - b), a + b * (1 - a))  # a + b - a b, exact where one is 1
 
 
 def _minimum_over(p: Array, axes: Axes, count: Count) -> Array:
@@ -131,8 +145,8 @@ FAMILIES = {
     "product": Family(
         jnp.multiply,
         _either,
-        _folded(jnp.multiply, 1),
-        _folded(_either, 0),
+        _folded(jnp.multiply, 1, lambda p, axis: jnp.exp(safe_log(p).sum(axis))),
+        _folded(_either, 0, lambda p, axis: -jnp.expm1(log_not(p).sum(axis))),
         lambda p, axes, count: safe_log(p).sum(axes),
         lambda p, axes, count: log_complement(log_not(p).sum(axes)),
     ),

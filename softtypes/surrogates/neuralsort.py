@@ -28,7 +28,7 @@ class NeuralSort(Algorithm):
         weights = jnp.where((places < row.count)[..., :, None], weights, 0)
         total = weights.sum(-2)
         numbers = jnp.expand_dims(1 + places.astype(weights.dtype), -1)
-        exact = jnp.argsort(row.order, -1) - row.start + 1
+        exact = jnp.argsort(row.order, -1).astype(row.start.dtype) - row.start + 1
         mean = (weights * numbers).sum(-2) / jnp.where(total > 0, total, 1)
         return jnp.where(total > 0, mean, exact.astype(mean.dtype))
 

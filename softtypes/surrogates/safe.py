@@ -42,10 +42,13 @@ def div(x: Array, y: Array) -> Array:
 
 
 def norm(x: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
-    """`sqrt(sum x^2)`, scaled by a power of two (which rounds nothing) so that no square over- or underflows."""
+    """`sqrt(sum x^2)`, scaled where the squares could over- or underflow."""
     size = jax.lax.stop_gradient(jnp.abs(x).max(axes, keepdims=True, initial=0))
-    _, exponent = jnp.frexp(jnp.where(jnp.isfinite(size), size, 1))
-    scale = jnp.ldexp(jnp.ones_like(size), exponent - 1)  # one less: the power above the largest number overflows
+    info = jnp.finfo(x.dtype)
+    ordinary = (size > float(info.tiny) ** 0.25) & (size < float(info.max) ** 0.25)
+    # not the size itself: the reciprocal of the largest numbers is 0 in hardware that flushes what is subnormal
+    scale = jnp.clip(size, float(info.tiny) ** 0.75, float(info.max) ** 0.75)
+    scale = jnp.where(ordinary | ~jnp.isfinite(size) | (size == 0), 1, scale)
     total = ((x / scale) ** 2).sum(axes, keepdims=True)
     out = sqrt(total) * scale
     return out if keepdims else out.squeeze(axes)
