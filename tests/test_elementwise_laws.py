@@ -11,7 +11,6 @@ import softtypes as sft
 from tests.laws import MODES, close, finite, reals
 from tests.laws import double_precision as double_precision
 
-pytestmark = pytest.mark.core
 modes = pytest.mark.parametrize("mode", MODES)
 softnesses = st.sampled_from([0.1, 0.5, 2.0])
 VECTOR = ((24,),)  # one shape for all: each function is compiled once

@@ -203,7 +203,6 @@ def test_only_the_elements_of_softness_0_are_hard():
 # Static or traced
 
 
-@pytest.mark.core
 @pytest.mark.parametrize("softness", [0.25, 1, 0])
 def test_a_number_is_part_of_the_structure(softness):
     value = sft.soft(jnp.ones(3), softness)
@@ -215,7 +214,6 @@ def test_a_number_is_part_of_the_structure(softness):
     assert jax.tree.structure(value) == jax.tree.structure(same) != jax.tree.structure(other)
 
 
-@pytest.mark.core
 @pytest.mark.parametrize("softness", [jnp.array(0.25), np.float32(0.25), np.array([0.25, 1, 0]), jnp.array([1, 2, 3])])
 def test_an_array_is_a_leaf(softness):
     value = sft.soft(jnp.ones(3), softness)
@@ -228,7 +226,6 @@ def test_an_array_is_a_leaf(softness):
     assert jax.tree.structure(value) != jax.tree.structure(sft.soft(jnp.ones(3), 0.25))
 
 
-@pytest.mark.core
 @pytest.mark.parametrize("name", ["relu", "clip", ">", "isclose", "&", "where", "take", "max", "argmax"])
 def test_static_and_traced_softness_agree(name):
     x, y = pair(2)
@@ -239,7 +236,6 @@ def test_static_and_traced_softness_agree(name):
         np.testing.assert_array_equal(out.hard(), static.hard())
 
 
-@pytest.mark.core
 def test_annealing_an_array_compiles_once_and_a_number_each_time():
     traces = []
 
@@ -259,7 +255,6 @@ def test_annealing_an_array_compiles_once_and_a_number_each_time():
         assert loss._cache_size() == len(traces)
 
 
-@pytest.mark.core
 def test_a_number_given_to_a_jitted_function_is_traced():
     fn = jax.jit(lambda x, s: sft.soft(x, s).relu().soft())
     x = jnp.linspace(-1, 1, 5)
@@ -269,7 +264,6 @@ def test_a_number_given_to_a_jitted_function_is_traced():
     assert fn._cache_size() == 1
 
 
-@pytest.mark.core
 def test_vmap_over_the_owner():
     """A static softness is shared; one a row goes along with the rows."""
     x, softness = jnp.linspace(-1, 1, 6).reshape(3, 2), jnp.array([0.1, 0.5, 2.0])
@@ -284,7 +278,6 @@ def test_vmap_over_the_owner():
     np.testing.assert_allclose(swept, softness[:, None] * jax.nn.softplus(x[0][None] / softness[:, None]), rtol=1e-5)
 
 
-@pytest.mark.core
 def test_a_learned_softness_descends():
     x, target = jnp.linspace(-1, 1, 5), 0.3 * jax.nn.softplus(jnp.linspace(-1, 1, 5) / 0.3)
 
@@ -322,7 +315,6 @@ STRUCTURAL = {
 }
 
 
-@pytest.mark.core
 @pytest.mark.parametrize("softness", [EACH, EACH[:, :1], EACH[:1], EACH[0, 0]], ids=["each", "rows", "columns", "one"])
 def test_changes_of_shape_commute_with_relaxed_operators(softness):
     """`fn(x).abs() == fn(x.abs())`: every element takes its softness along."""
@@ -336,7 +328,6 @@ def test_changes_of_shape_commute_with_relaxed_operators(softness):
         assert there.shape == there.hard().shape == back.shape, name
 
 
-@pytest.mark.core
 @pytest.mark.parametrize("axis", [None, 0, 1, (0, 1), -1])
 @pytest.mark.parametrize("keepdims", [False, True])
 def test_a_reduction_takes_the_softest_of_what_it_reduces(axis, keepdims):
@@ -373,7 +364,6 @@ CHANGING = {
 }
 
 
-@pytest.mark.core
 @pytest.mark.parametrize("name", CHANGING)
 def test_a_softness_one_an_element_fits_every_result(name):
     out = CHANGING[name](sft.soft(A, EACH))
@@ -383,20 +373,17 @@ def test_a_softness_one_an_element_fits_every_result(name):
     assert EACH.min() <= jnp.min(out.relaxation.softness) <= jnp.max(out.relaxation.softness) <= EACH.max()
 
 
-@pytest.mark.core
 def test_a_selection_has_the_expected_softness():
     out = sft.soft(A, EACH)[:, sft.SoftIndex(jnp.array([0.25, 0.25, 0.5]))]
     np.testing.assert_allclose(out.relaxation.softness, EACH @ jnp.array([0.25, 0.25, 0.5]), rtol=1e-6)
 
 
-@pytest.mark.core
 def test_an_update_changes_the_softness_of_its_elements_alone():
     updated = sft.soft(A, EACH).at[0].set(sft.soft(A, EACH)[1]).relaxation.softness
     np.testing.assert_array_equal(jnp.broadcast_to(updated, (2, 3))[1], EACH[1])
     np.testing.assert_array_equal(jnp.broadcast_to(updated, (2, 3))[0], EACH[1])  # the softer of rows 0 and 1
 
 
-@pytest.mark.core
 def test_an_ordering_operator_takes_one_softness_a_row():
     message = "an ordering operator takes one softness a row"
     for fn in (lambda v: v.max(axis=1), lambda v: v.argmax(axis=1), lambda v: v.min()):
@@ -409,21 +396,18 @@ def test_an_ordering_operator_takes_one_softness_a_row():
         np.testing.assert_allclose(rows.max(axis=1).soft()[i], one.max().soft(), rtol=1e-6)
 
 
-@pytest.mark.core
 @pytest.mark.parametrize("shape", [(4,), (2, 3, 1), (3, 2), (5, 2, 3)])
 def test_a_softness_that_does_not_broadcast_is_refused(shape):
     with pytest.raises(ValueError, match=r"softness of shape .* does not broadcast to the values' \(2, 3\)"):
         sft.soft(A, jnp.ones(shape))
 
 
-@pytest.mark.core
 @pytest.mark.parametrize("softness", [-0.1, -1, float("inf"), float("nan"), jnp.array([0.1, -1.0]), np.float32(np.inf)])
 def test_a_softness_is_finite_and_not_negative(softness):
     with pytest.raises(ValueError, match="softness must be finite and at least 0"):
         sft.Relaxation(softness)
 
 
-@pytest.mark.core
 @pytest.mark.parametrize("softness", ["0.1", True, 1j, jnp.array(True), None, [0.1]])
 def test_a_softness_is_a_real_number(softness):
     with pytest.raises(TypeError, match="softness must be a real number or a real array"):
@@ -443,7 +427,6 @@ BOTH = {
 }
 
 
-@pytest.mark.core
 @pytest.mark.parametrize("name", BOTH)
 def test_the_softer_wins(name):
     x = A[0]
@@ -463,7 +446,6 @@ def test_the_softer_wins(name):
             assert merged.is_static == (isinstance(a, float | int) and isinstance(b, float | int))
 
 
-@pytest.mark.core
 def test_a_comparison_takes_the_softer_too():
     x, y = jnp.array(0.3), jnp.array(0.1)
     for a, b in ((0.2, 0.7), (0.7, 0.2), (jnp.array(0.2), 0.7)):
@@ -481,7 +463,6 @@ SETTINGS = {
 }
 
 
-@pytest.mark.core
 @pytest.mark.parametrize("setting", SETTINGS)
 @pytest.mark.parametrize("name", BOTH)
 def test_settings_that_differ_are_refused_and_both_named(name, setting):
@@ -497,7 +478,6 @@ def test_settings_that_differ_are_refused_and_both_named(name, setting):
     assert BOTH[name](a, sft.soft(b, a.relaxation)).relaxation == a.relaxation  # the way out
 
 
-@pytest.mark.core
 def test_a_value_without_a_relaxation_takes_on_the_others():
     plain = (sft.SoftBool(jnp.array([0.5, 0.5, 0.5]))).where(1.0, 2.0)
     other = sft.soft(A[0], jnp.array(0.7), mode="c1")
@@ -506,7 +486,6 @@ def test_a_value_without_a_relaxation_takes_on_the_others():
     assert plain.relaxation == sft.Relaxation()
 
 
-@pytest.mark.core
 def test_keywords_hold_for_the_operator_and_the_result_carries_on():
     value = sft.soft(A[0], 0.3, mode="c2")
     out = value.relu(softness=1.0, mode="smooth")

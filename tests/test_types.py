@@ -503,7 +503,7 @@ def test_at_of_bools_and_indices():
         SoftBool(P).at[0].add(True)
     with pytest.raises(AttributeError, match=r"SoftArray\.at\[\.\.\.\] has get, set, add, .*; got 'max'"):
         SoftArray(X).at[0].max(1.0)
-    with pytest.raises(TypeError, match="wrap it in sft.SoftBool"):
+    with pytest.raises(TypeError, match=r"wrap it in sft\.SoftBool"):
         SoftBool(P).at[0].set(0.5)
 
 

@@ -252,6 +252,8 @@ def real_array(name: str, what: str, x) -> Array:
     """A person's real number or array as a jax array, or a TypeError."""
     if isinstance(x, SoftValue):
         raise TypeError(f"{name}: {what} must be a plain array; got a {type(x).__name__}")
+    if not isinstance(x, ARRAYS) and hasattr(x, "__jax_array__"):  # a parameter of a neural network library
+        x = x.__jax_array__()
     if not isinstance(x, (*ARRAYS, *NUMBERS)):
         raise TypeError(f"{name}: {what} must be an array or a number; got {type(x).__name__}")
     x = jnp.asarray(x)

@@ -41,6 +41,8 @@ def _operand(other: Any, dtype, symbol: str) -> tuple[Views, Relaxation | None] 
         raise TypeError(MIXED.format(symbol=symbol, other=type(other).__name__))
     if isinstance(other, NUMBERS):
         return Views(other, other), None
+    if not isinstance(other, ARRAYS) and hasattr(other, "__jax_array__"):  # a parameter of a neural network library
+        other = other.__jax_array__()
     if isinstance(other, ARRAYS):
         floating = jnp.issubdtype(other.dtype, jnp.floating)
         return Views(other if floating else as_float(other, dtype), other), None

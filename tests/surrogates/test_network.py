@@ -11,6 +11,8 @@ import pytest
 
 from softtypes.surrogates import network
 
+pytestmark = [pytest.mark.slow, pytest.mark.long]
+
 CASES = json.loads((Path(__file__).parents[1] / "data" / "softjax_float64.json").read_text())["cases"]
 
 

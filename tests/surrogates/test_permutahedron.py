@@ -12,6 +12,8 @@ import pytest
 
 from softtypes.surrogates import permutahedron
 
+pytestmark = [pytest.mark.slow, pytest.mark.long]
+
 CASES = json.loads((Path(__file__).parents[1] / "data" / "softjax_float64.json").read_text())["cases"]
 MODES = permutahedron.MODES
 OPERATORS = ("soft_sort", "soft_rank")

@@ -11,6 +11,8 @@ import pytest
 
 from softtypes.surrogates import smooth_sort
 
+pytestmark = [pytest.mark.slow, pytest.mark.long]
+
 CASES = json.loads((Path(__file__).parents[1] / "data" / "softjax_float64.json").read_text())["cases"]
 DATA = np.array([[0.42, 0.22, 0.97, 0.57, 0.31], [-0.3, 1.2, 0.4, 0.45, 0.41]])
 OPERATORS = {"sort": smooth_sort.soft_sort, "rank": smooth_sort.soft_rank}

@@ -10,6 +10,8 @@ import pytest
 
 from softtypes.surrogates.transport import REGULARISERS, transport_weights
 
+pytestmark = [pytest.mark.slow, pytest.mark.long]
+
 MODES = list(REGULARISERS)
 SOFTNESSES = [1e-3, 1e-2, 0.1, 1.0, 10.0]
 REFERENCE = Path(__file__).parent.parent / "data" / "softjax_float64.json"
