@@ -87,7 +87,7 @@ WRONG = {
         TypeError,
         "take .soft() (the relaxation), .hard() (the exact value) or .st()",
     ),
-    "jnp.asarray": (lambda: jnp.asarray(x > 0.0), TypeError, ".soft()"),
+    "jnp.asarray": (lambda: jnp.asarray(x), TypeError, ".soft()"),
     "soft mask": (lambda: x[x > 0.0], TypeError, "a soft mask has no definite size"),
     "float index": (lambda: x[x], TypeError, "an index is a SoftIndex"),
     "array times bool": (lambda: x * (x > 0.0), TypeError, "a SoftBool selects with cond.where(x, y)"),

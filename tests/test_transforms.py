@@ -17,8 +17,6 @@ S = 0.5
 DEVICES = 8
 CLOSE = {"rtol": 2e-5, "atol": 2e-6}
 
-pytestmark = pytest.mark.core
-
 
 def rows(*batch):
     """A batch of rows of three, without ties."""
