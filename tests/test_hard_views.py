@@ -14,6 +14,8 @@ import pytest
 
 import softtypes as sft
 
+pytestmark = [pytest.mark.slow, pytest.mark.long]
+
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 DTYPES = (*FLOATS, "int32", "bool")
 

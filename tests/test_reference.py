@@ -101,6 +101,7 @@ def test_an_ordering_case_of_each_operator_is_the_peers(algorithm, mode, x64):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(("algorithm", "mode"), PAIRS)
 def test_every_ordering_case_is_the_peers(algorithm, mode, x64):
     agree(some_of(algorithm, mode))

@@ -9,6 +9,8 @@ import pytest
 
 import softtypes as sft
 
+pytestmark = [pytest.mark.slow, pytest.mark.long]
+
 MODES = ("smooth", "c0", "c1", "c2")
 FAMILIES = ("product", "godel", "lukasiewicz", "geometric")
 
