@@ -15,8 +15,6 @@ import softtypes as sft
 from tests.laws import FAMILIES, T_NORMS, alike, close, finite, truth, truths
 from tests.laws import double_precision as double_precision
 
-pytestmark = [pytest.mark.slow, pytest.mark.long]
-
 families = pytest.mark.parametrize("logic", FAMILIES)
 t_norms = pytest.mark.parametrize("logic", T_NORMS)
 MATRIX = ((2, 3),)

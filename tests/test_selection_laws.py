@@ -15,8 +15,6 @@ import softtypes as sft
 from tests.laws import FAMILIES, MODES, alike, close, finite, reals, truth, truths
 from tests.laws import double_precision as double_precision
 
-pytestmark = [pytest.mark.slow, pytest.mark.long]
-
 modes = pytest.mark.parametrize("mode", MODES)
 RNG = np.random.default_rng(0)
 BAD = [np.nan, np.inf, -np.inf]

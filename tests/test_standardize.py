@@ -7,8 +7,6 @@ import pytest
 
 import softtypes as sft
 
-pytestmark = [pytest.mark.slow, pytest.mark.long]
-
 ROW = np.array([0.3, -1.2, 2.5, 0.31, -0.4], np.float32)
 MODES = ("smooth", "c0", "c1", "c2")
 

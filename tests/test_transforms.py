@@ -13,8 +13,6 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import softtypes as sft
 
-pytestmark = [pytest.mark.slow, pytest.mark.long]
-
 S = 0.5
 DEVICES = 8
 CLOSE = {"rtol": 2e-5, "atol": 2e-6}

@@ -14,8 +14,6 @@ from jax.experimental import checkify
 import softtypes as sft
 from softtypes import Relaxation, SoftArray, SoftBool, SoftIndex
 
-pytestmark = [pytest.mark.slow, pytest.mark.long]
-
 X = jnp.array([[1.0, -2.0, 0.5], [0.25, 3.0, -1.0]])
 P = jnp.array([[0.1, 0.6, 0.3], [0.8, 0.1, 0.1]])
 VALUES = {"array": SoftArray(X, jnp.round(X)), "bool": SoftBool(P), "index": SoftIndex(P)}

@@ -134,6 +134,8 @@ def _relative(row: Row, positions: Array) -> tuple[Array, Array]:
 
 def weights(x: Array, wanted: Wanted, ordering: Ordering, relaxation: Relaxation, default: str) -> Array:
     """Weights `(..., k, n)` of order statistics over the entries."""
+    if x.shape[-1] == 0:
+        return jnp.zeros((*wanted.positions.shape, 0), x.dtype)
     wide = as_float(x, wide_dtype(x.dtype))
     row = row_of(wide, ordering, relaxation, wanted.kind)
     exact = _exact_weights(row, wanted.positions, wide.dtype)
@@ -175,6 +177,8 @@ def has_weights(relaxation: Relaxation) -> bool:
 def values(x: Array, wanted: Wanted, ordering: Ordering, relaxation: Relaxation, default: str) -> Array:
     """Expected values `(..., k)` of order statistics: `weights @ x`, or what an algorithm without them gives."""
     algorithm = algorithm_of(relaxation, default, weights=False)
+    if x.shape[-1] == 0:
+        return jnp.zeros(wanted.positions.shape, x.dtype)
     wide = as_float(x, wide_dtype(x.dtype))
     if relaxation.is_hard or not algorithm.has_values:
         rows = weights(wide, wanted, ordering, relaxation, default)
@@ -229,6 +233,8 @@ def nan_where_empty(out: Array, where: Array | None) -> Array:
 def ranks(x: Array, ordering: Ordering, relaxation: Relaxation) -> Array:
     """Relaxed ranks from 1; exact, ties averaged, for infinities; 0 for masked entries."""
     algorithm = algorithm_of(relaxation, "neuralsort", weights=False)
+    if x.shape[-1] == 0:
+        return x
     wide = as_float(x, wide_dtype(x.dtype))
     relaxation = _unstandardized(relaxation, algorithm)
     row = row_of(wide, ordering, relaxation, "rank")
@@ -243,6 +249,8 @@ def ranks(x: Array, ordering: Ordering, relaxation: Relaxation) -> Array:
 
 def exact_ranks(x: Array, ordering: Ordering) -> Array:
     """Ranks from 1 as floats, tied entries sharing their mean; 0 for masked entries."""
+    if x.shape[-1] == 0:
+        return as_float(x)
     signed = reverse(x) if ordering.descending else x
     level = _level(signed, ordering)
     order = _order(level, signed)
@@ -377,7 +385,6 @@ def hard_ranks(x: Array, ordering: Ordering) -> Array:
 def hard_quantile(x: Array, q: Array, method: str, where: Array | None, shares: Array | None) -> Array:
     """jnp's quantile of the last axis, quantiles first; with a mask that of the entries that count."""
     x = as_float(x)
-    q = q.astype(x.dtype)
     if where is None:
         return _jnp_quantile(x, q, method, shares)
     wanted, upper, ordering = quantile(x, q, method, where, shares)

@@ -149,23 +149,27 @@ class OrderingMethods(SoftValue):
 
     def median(self, axis=None, keepdims: bool = False, *, where=None, **relaxation):
         """The relaxed median over axes."""
-        return self.quantile(0.5, axis, "linear", keepdims, where=where, **relaxation)
+        return self.quantile(0.5, axis, "midpoint", keepdims, where=where, **relaxation)
 
     def argmedian(self, axis=None, keepdims: bool = False, *, where=None, **relaxation):
         """The relaxed index of the median, a SoftIndex."""
-        return self.argquantile(0.5, axis, "linear", keepdims, where=where, **relaxation)
+        return self.argquantile(0.5, axis, "midpoint", keepdims, where=where, **relaxation)
 
     def percentile(
         self, q, axis=None, method: str = "linear", keepdims: bool = False, *, weights=None, where=None, **relaxation
     ):
         """The relaxed quantile at `q / 100`."""
-        return self.quantile(_hundredth(q), axis, method, keepdims, weights=weights, where=where, **relaxation)
+        return self.quantile(
+            _hundredth(q, self.values.dtype), axis, method, keepdims, weights=weights, where=where, **relaxation
+        )
 
     def argpercentile(
         self, q, axis=None, method: str = "linear", keepdims: bool = False, *, weights=None, where=None, **relaxation
     ):
         """The relaxed index of the quantile at `q / 100`, a SoftIndex."""
-        return self.argquantile(_hundredth(q), axis, method, keepdims, weights=weights, where=where, **relaxation)
+        return self.argquantile(
+            _hundredth(q, self.values.dtype), axis, method, keepdims, weights=weights, where=where, **relaxation
+        )
 
     # What they share
 
@@ -213,8 +217,9 @@ def _checked_q(q, dtype) -> Array:
     return jnp.asarray(q, wide_dtype(dtype))
 
 
-def _hundredth(q):
-    return q / 100 if not isinstance(q, int) else q / 100.0
+def _hundredth(q, dtype):
+    """A percentage as a probability, divided in the dtype in which jnp divides it."""
+    return jnp.asarray(q, wide_dtype(dtype)) / 100
 
 
 def _q_first(x: Array, q: Array) -> Array:
