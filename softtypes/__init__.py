@@ -64,3 +64,11 @@ from softtypes.types import SoftBool as SoftBool
 from softtypes.types import SoftIndex as SoftIndex
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str):
+    if name == "compat":  # loaded when asked for
+        import softtypes.compat as compat
+
+        return compat
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -21,12 +21,14 @@ def _replace(hard: Any, soft: Any) -> Any:
     """Leaf by leaf, the hard value with the derivative of the soft one; leaves that have none stay as they are."""
 
     def leaf(h, s):
+        if h is None or s is None:
+            return h
         h, s = jnp.asarray(h), jnp.asarray(s)
         if not jnp.issubdtype(s.dtype, jnp.floating):
             return h
         return straight_through(jnp.broadcast_to(h, s.shape).astype(s.dtype), s)
 
-    return jax.tree.map(leaf, hard, soft)
+    return jax.tree.map(leaf, hard, soft, is_leaf=lambda x: x is None)
 
 
 @typechecked
