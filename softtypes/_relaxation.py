@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from softtypes._typecheck import held_array
 from softtypes.surrogates.algorithms import ALGORITHMS
 from softtypes.surrogates.logic import FAMILIES
 from softtypes.surrogates.modes import HARD, MODES
@@ -156,6 +157,7 @@ def _checked_softness(softness) -> float | Array:
         if not 0 <= softness < float("inf"):
             raise ValueError(f"softness must be finite and at least 0 (0 is the hard limit); got {softness!r}")
         return float(softness)
+    softness = held_array(softness)
     real = isinstance(softness, jax.Array | np.ndarray | np.generic) and (
         jnp.issubdtype(softness.dtype, jnp.floating) or jnp.issubdtype(softness.dtype, jnp.integer)
     )

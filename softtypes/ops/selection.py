@@ -52,12 +52,13 @@ def _integers(name: str, index: Operand) -> Array:
     """A plain index, of integers."""
     if isinstance(index, SoftValue):
         raise TypeError(f"{name}: expected a SoftIndex or integers; got a {type(index).__name__}")
-    if not jnp.issubdtype(jnp.result_type(index), jnp.integer):
+    index = real_array(name, "an index", index)
+    if not jnp.issubdtype(index.dtype, jnp.integer):
         raise TypeError(
-            f"{name}: expected a SoftIndex or integers; got {jnp.result_type(index)}; "
+            f"{name}: expected a SoftIndex or integers; got {index.dtype}; "
             "wrap probabilities (..., n) in sft.SoftIndex(...)"
         )
-    return jnp.asarray(index)
+    return index
 
 
 def _exactly(fn: Callable[[Array], Array], x: Operand) -> SoftValue | Array:

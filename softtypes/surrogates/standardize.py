@@ -4,11 +4,15 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from softtypes.surrogates.ratio import ratio
-
 
 def moments(x: Array, counts: Array) -> tuple[Array, Array, Array]:
-    """Scale, mean and variance of a row, the last two in units of the scale; only entries that count enter.
+    """Scale, mean and variance of a row, the last two in units of the scale; only entries that count enter."""
+    _, scale, mean, variance = _centred(x, counts)
+    return scale, mean, variance
+
+
+def _centred(x: Array, counts: Array) -> tuple[Array, Array, Array, Array]:
+    """`(x - mean) / scale`, 0 where an entry does not count, and the moments.
 
     The scale is the largest magnitude about the mean, so that no square over- or underflows between 1e-30 and 1e30.
     """
@@ -19,8 +23,8 @@ def moments(x: Array, counts: Array) -> tuple[Array, Array, Array]:
     centred = jnp.where(counts, x - mean, 0)
     scale = _positive(jnp.abs(centred).max(-1, keepdims=True, initial=0))
     # a spread within the rounding of the mean is none: the row is constant
-    centred = jnp.where(scale > 4 * jnp.finfo(x.dtype).eps * jnp.abs(mean), centred, 0)
-    return scale, mean, ((centred / scale) ** 2).sum(-1, keepdims=True) / total
+    unit = jnp.where(scale > 4 * jnp.finfo(x.dtype).eps * jnp.abs(mean), centred / scale, 0)
+    return unit, scale, mean, (unit**2).sum(-1, keepdims=True) / total
 
 
 def _positive(size: Array) -> Array:
@@ -41,6 +45,5 @@ def deviation(scale: Array, variance: Array) -> Array:
 
 def standardize(x: Array, counts: Array) -> Array:
     """`sigmoid((x - mean) / std)` along the last axis, over the entries that count."""
-    scale, mean, variance = moments(x, counts)
-    centred = jnp.where(counts & (variance > 0), x - mean, 0)
-    return jax.nn.sigmoid(ratio(centred / scale, deviation(scale, variance)))
+    unit, scale, _, variance = _centred(x, counts)
+    return jax.nn.sigmoid(unit / deviation(scale, variance))  # between 1 / sqrt(n) and 1.01: no guard needed

@@ -13,6 +13,7 @@ from jax.experimental import checkify
 
 from softtypes._lift import Views
 from softtypes._relaxation import show_array as show_array
+from softtypes._typecheck import held_array
 from softtypes.surrogates.straight_through import straight_through
 from softtypes.types.annotations import shape_annotation
 
@@ -223,6 +224,13 @@ class SoftValue(metaclass=_Kind):
     def __array_struct__(self):  # what numpy asks first; an `__array__` would invite conversion
         self._refuse(CONVERT)
 
+    def __array_function__(self, fn, types, args, kwargs):
+        # numpy asks here first, else it would call our methods with arguments that only its arrays take (`out`)
+        if fn in (np.shape, np.ndim, np.size):
+            return fn.__wrapped__(*args, **kwargs)
+        own = f", or use its own method .{fn.__name__}(...)" if hasattr(self, fn.__name__) else ""
+        self._refuse(f"{fn.__module__}.{fn.__name__}: {CONVERT}{own}")
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(self._described())})"
 
@@ -250,10 +258,9 @@ def check_same_shape(name: str, hard_view, shape: tuple[int, ...]) -> None:
 
 def real_array(name: str, what: str, x) -> Array:
     """A person's real number or array as a jax array, or a TypeError."""
+    x = held_array(x)
     if isinstance(x, SoftValue):
         raise TypeError(f"{name}: {what} must be a plain array; got a {type(x).__name__}")
-    if not isinstance(x, ARRAYS) and hasattr(x, "__jax_array__"):  # a parameter of a neural network library
-        x = x.__jax_array__()
     if not isinstance(x, (*ARRAYS, *NUMBERS)):
         raise TypeError(f"{name}: {what} must be an array or a number; got {type(x).__name__}")
     x = jnp.asarray(x)
