@@ -9,8 +9,6 @@ import pytest
 
 import softtypes as sft
 
-pytestmark = [pytest.mark.slow, pytest.mark.long]
-
 MODES = ("smooth", "c0", "c1", "c2")
 FAMILIES = ("product", "godel", "lukasiewicz", "geometric")
 
@@ -84,35 +82,44 @@ def softened(name, x, y, softness, **options):
     return OPERATORS[name](sft.soft(x, softness, **options), sft.soft(y, softness, **options))
 
 
-def runs(group, mode):
-    """Operators with their settings: a mode, and for logic every family in one of them."""
-    families = FAMILIES if group == "logic" and mode == "c1" else FAMILIES[:1]
-    return [(name, mode, family) for name in GROUPS[group] for family in families]
-
-
 def pair(count):
     """`count` equal rows of x and of y."""
     return tuple(jnp.tile(jnp.array(v), (count, 1)) for v in TIED)
 
 
+def families_of(group, mode):
+    """Logic has every family in one of the modes."""
+    return FAMILIES if group == "logic" and mode == "c1" else FAMILIES[:1]
+
+
 @functools.cache
-def evaluated(name, mode, logic, dtype, softness=None):
-    """On all rows: the value, its straight-through view, and the gradients in x, y and the softness one a row."""
+def evaluated(group, mode, logic, dtype, softness=None):
+    """On all rows, by operator: value, straight-through view, and gradients in x, y and the softness one a row."""
     with jax.enable_x64(dtype == "float64"):
         x, y = (jnp.array([data[i] for data, _ in ROWS], dtype) for i in range(2))
         each = jnp.array([s for _, s in ROWS], "float64" if dtype == "float64" else "float32")[:, None]
 
-        def fn(x, y, s):
-            out = softened(name, x, y, s if softness is None else softness, mode=mode, logic=logic)
-            return out.soft(), out.st()
+        @jax.jit
+        def views_and_gradients(x, y, each):
+            def views(x, y, s):
+                out = {}
+                for name in GROUPS[group]:
+                    value = softened(name, x, y, s if softness is None else softness, mode=mode, logic=logic)
+                    out[name] = value.soft(), value.st()
+                return {name: soft for name, (soft, _) in out.items()}, {name: st for name, (_, st) in out.items()}
 
-        value, pull, exact = jax.vjp(fn, x, y, each, has_aux=True)
-        assert value.dtype == exact.dtype == dtype
-        gradients = pull(jnp.ones_like(value))
-        return [np.asarray(a).astype(np.float64) for a in (value, exact, *gradients)]
+            values, pull, exact = jax.vjp(views, x, y, each, has_aux=True)
+            zeros = jax.tree.map(jnp.zeros_like, values)
+            gradients = {name: pull(zeros | {name: jnp.ones_like(value)}) for name, value in values.items()}
+            return {name: (value, exact[name], *gradients[name]) for name, value in values.items()}
+
+        out = views_and_gradients(x, y, each)
+        for value, exact, *_ in out.values():
+            assert value.dtype == exact.dtype == dtype
+        return {name: [np.asarray(a).astype(np.float64) for a in found] for name, found in out.items()}
 
 
-EVERYDAY = {"float64": MODES, "float32": ("smooth",), "float16": ("c1",), "bfloat16": ("c0",)}
+EVERYDAY = {"float64": ("c1",), "float32": ("smooth",), "float16": (), "bfloat16": ("c0",)}
 each_dtype_and_mode = pytest.mark.parametrize(
     ("dtype", "mode"),
     [
@@ -126,37 +133,23 @@ each_group = pytest.mark.parametrize("group", GROUPS)
 
 @each_dtype_and_mode
 @each_group
-def test_any_softness_gives_finite_values_and_gradients(group, dtype, mode):
-    for run in runs(group, mode):
-        value, _, *gradients = evaluated(*run, dtype)
-        for what, found in zip(("value", "d/dx", "d/dy", "d/ds"), (value, *gradients), strict=True):
-            assert np.isfinite(found).all(), (run, what, found)
-
-
-@each_dtype_and_mode
-@each_group
-def test_a_tiny_softness_is_the_hard_limit(group, dtype, mode):
-    """Away from ties, where a rectifier, a step and a projection know only one side."""
+def test_any_softness_is_finite_and_0_and_its_neighbourhood_the_hard_limit(group, dtype, mode):
     tolerance = 8 * float(jnp.finfo(dtype).eps)
-    for run in runs(group, mode):
-        value, exact, *_ = evaluated(*run, dtype)
-        np.testing.assert_allclose(value[LIMIT], exact[LIMIT], rtol=tolerance, atol=tolerance, err_msg=str(run))
+    for family in families_of(group, mode):
+        for name, (value, exact, *gradients) in evaluated(group, mode, family, dtype).items():
+            for what, found in zip(("value", "d/dx", "d/dy", "d/ds"), (value, *gradients), strict=True):
+                assert np.isfinite(found).all(), (name, family, what, found)
+            # away from ties, where a rectifier, a step and a projection know only one side
+            np.testing.assert_allclose(value[LIMIT], exact[LIMIT], rtol=tolerance, atol=tolerance, err_msg=name)
+            np.testing.assert_array_equal(value[ZEROS], exact[ZEROS], err_msg=name)
 
 
-@each_dtype_and_mode
-@each_group
-def test_softness_0_is_the_hard_limit_to_the_bit(group, dtype, mode):
-    for run in runs(group, mode):
-        value, exact, *_ = evaluated(*run, dtype)
-        np.testing.assert_array_equal(value[ZEROS], exact[ZEROS], err_msg=str(run))
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
 @each_group
 def test_a_static_softness_of_0_is_mode_hard(group, dtype):
-    for name in GROUPS[group]:
-        found, expected = evaluated(name, "smooth", "product", dtype, 0), evaluated(name, "hard", "product", dtype, 0.5)
-        for a, b in zip(found, expected, strict=True):
+    static, hard = evaluated(group, "smooth", "product", dtype, 0), evaluated(group, "hard", "product", dtype, 0.5)
+    for name, found in static.items():
+        for a, b in zip(found, hard[name], strict=True):
             np.testing.assert_array_equal(a, b, err_msg=name)
         np.testing.assert_array_equal(found[0], found[1])
 
@@ -164,9 +157,9 @@ def test_a_static_softness_of_0_is_mode_hard(group, dtype):
 @pytest.mark.parametrize(("dtype", "mode"), [("float32", "smooth"), ("float64", "c1")])
 @each_group
 def test_softness_0_and_mode_hard_have_the_same_gradients(group, dtype, mode):
-    for name in GROUPS[group]:
-        *_, dx, dy, ds = evaluated(name, mode, "product", dtype)
-        *_, hard_dx, hard_dy, _ = evaluated(name, "hard", "product", dtype, 0.5)
+    hard = evaluated(group, "hard", "product", dtype, 0.5)
+    for name, (*_, dx, dy, ds) in evaluated(group, mode, "product", dtype).items():
+        *_, hard_dx, hard_dy, _ = hard[name]
         np.testing.assert_array_equal(dx[ZEROS], hard_dx[ZEROS], err_msg=name)
         np.testing.assert_array_equal(dy[ZEROS], hard_dy[ZEROS], err_msg=name)
         np.testing.assert_array_equal(ds[ZEROS], 0, err_msg=name)
@@ -179,20 +172,22 @@ def test_softness_0_and_mode_hard_have_the_same_gradients(group, dtype, mode):
 @each_group
 def test_a_static_softness_at_either_end_agrees_with_a_traced_one(group, row, dtype, mode):
     tolerance = 16 * float(jnp.finfo(dtype).eps)
-    for name in GROUPS[group]:
-        traced, static = evaluated(name, mode, "product", dtype), evaluated(name, mode, "product", dtype, SCALE[row])
-        assert all(np.isfinite(found).all() for found in static), name
-        np.testing.assert_allclose(static[0][row], traced[0][row], rtol=tolerance, atol=tolerance, err_msg=name)
+    traced = evaluated(group, mode, "product", dtype)
+    for name, found in evaluated(group, mode, "product", dtype, SCALE[row]).items():
+        assert all(np.isfinite(part).all() for part in found), name
+        np.testing.assert_allclose(found[0][row], traced[name][0][row], rtol=tolerance, atol=tolerance, err_msg=name)
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    "mode", [m if m in ("smooth", "c1") else pytest.param(m, marks=pytest.mark.slow) for m in MODES]
+)
 @each_group
 def test_the_gradient_in_the_softness_is_a_difference_quotient(group, mode):
-    for run in runs(group, mode):
-        value, *_, gradient = evaluated(*run, "float64")
-        below, _, above = value[NEIGHBOURS].reshape(3, -1).sum(1)
-        quotient = (above - below) / (2 * STEP)
-        np.testing.assert_allclose(gradient[NEIGHBOURS][1, 0], quotient, rtol=1e-6, atol=1e-8, err_msg=str(run))
+    for family in families_of(group, mode):
+        for name, (value, *_, gradient) in evaluated(group, mode, family, "float64").items():
+            below, _, above = value[NEIGHBOURS].reshape(3, -1).sum(1)
+            quotient = (above - below) / (2 * STEP)
+            np.testing.assert_allclose(gradient[NEIGHBOURS][1, 0], quotient, rtol=1e-6, atol=1e-8, err_msg=name)
 
 
 def test_only_the_elements_of_softness_0_are_hard():

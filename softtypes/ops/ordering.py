@@ -102,7 +102,13 @@ def _as_given(x: Operand, out: SoftArray) -> Array | SoftArray:
 
 @typechecked
 def max(
-    x: Operand, axis: Axis = None, keepdims: bool = False, *, where: Any = None, **relaxation: Unpack[Knobs]
+    x: Operand,
+    axis: Axis = None,
+    keepdims: bool = False,
+    *,
+    initial: Any = None,
+    where: Any = None,
+    **relaxation: Unpack[Knobs],
 ) -> Array | SoftArray:
     """Relaxed maximum: the expected entry under the weights of `argmax`, `sum_i P_i x_i`.
 
@@ -110,6 +116,7 @@ def max(
         x: array or SoftArray.
         axis: an axis, a tuple of axes, or None for all.
         keepdims: whether reduced axes stay, with size 1.
+        initial: a number that takes part as one more entry of every row; with it, an axis may be empty.
         where: bool array, broadcast to x: entries that count. The others have weight exactly 0.
         **relaxation: knobs of `Relaxation`; softness in units of the standardised data.
 
@@ -127,12 +134,18 @@ def max(
         >>> sft.max(jnp.array([1.0, 2.0, 3.0])).round(4)
         Array(2.931, dtype=float32)
     """
-    return _as_given(x, _soft_array("max", x).max(axis, keepdims, where=where, **relaxation))
+    return _as_given(x, _soft_array("max", x).max(axis, keepdims, initial=initial, where=where, **relaxation))
 
 
 @typechecked
 def min(
-    x: Operand, axis: Axis = None, keepdims: bool = False, *, where: Any = None, **relaxation: Unpack[Knobs]
+    x: Operand,
+    axis: Axis = None,
+    keepdims: bool = False,
+    *,
+    initial: Any = None,
+    where: Any = None,
+    **relaxation: Unpack[Knobs],
 ) -> Array | SoftArray:
     """Relaxed minimum: the expected entry under the weights of `argmin`, `sum_i P_i x_i`.
 
@@ -140,6 +153,7 @@ def min(
         x: array or SoftArray.
         axis: an axis, a tuple of axes, or None for all.
         keepdims: whether reduced axes stay, with size 1.
+        initial: a number that takes part as one more entry of every row; with it, an axis may be empty.
         where: bool array, broadcast to x: entries that count. The others have weight exactly 0.
         **relaxation: knobs of `Relaxation`; softness in units of the standardised data.
 
@@ -157,7 +171,7 @@ def min(
         >>> sft.min(jnp.array([1.0, 2.0, 3.0])).round(4)
         Array(1.069, dtype=float32)
     """
-    return _as_given(x, _soft_array("min", x).min(axis, keepdims, where=where, **relaxation))
+    return _as_given(x, _soft_array("min", x).min(axis, keepdims, initial=initial, where=where, **relaxation))
 
 
 @typechecked

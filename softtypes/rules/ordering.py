@@ -161,7 +161,10 @@ def log_weights(x: Array, wanted: Wanted, ordering: Ordering, relaxation: Relaxa
     if logs is None:
         return None
     exact = jnp.where(_exact_weights(row, wanted.positions, wide.dtype) > 0, 0, -jnp.inf)
-    return jnp.where((inside & _soft(relaxation))[..., None], logs, exact).astype(x.dtype)
+    logs = jnp.where((inside & _soft(relaxation))[..., None], logs, exact)
+    if ordering.where is not None:
+        logs = jnp.where(ordering.where.any(-1)[..., None, None], logs, -np.log(x.shape[-1]))
+    return logs.astype(x.dtype)
 
 
 def _soft(relaxation: Relaxation) -> Array | bool:
@@ -188,19 +191,21 @@ def values(x: Array, wanted: Wanted, ordering: Ordering, relaxation: Relaxation,
     row = row_of(wide, ordering, relaxation, "sort")
     inside, places = _relative(row, wanted.positions)
     s = effective_softness(relaxation, x.dtype)
-    keys = algorithm.values(row, s, MODES[relaxation.mode])
-    soft = jnp.take_along_axis(_in_unit_of_x(keys, wide, row, ordering, relaxation), places, -1)
+    ascending = row_of(wide, ordering._replace(descending=False), relaxation, "sort") if ordering.descending else row
+    keys = algorithm.values(ascending, s, MODES[relaxation.mode])  # one sort for both directions: max is sort[-1]
+    places = jnp.maximum(row.count - 1 - places, 0) if ordering.descending else places
+    soft = jnp.take_along_axis(_in_unit_of_x(keys, wide, row.counted, relaxation), places, -1)
     exact = jnp.take_along_axis(wide, jnp.take_along_axis(row.order, wanted.positions, -1), -1)
     return jnp.where(inside & _soft(relaxation), soft, exact).astype(x.dtype)
 
 
-def _in_unit_of_x(keys: Array, x: Array, row: Row, ordering: Ordering, relaxation: Relaxation) -> Array:
-    """Undo the standardisation and the sign: `mean + std logit(z)`."""
-    if relaxation.standardize:
-        scale, mean, variance = moments(-x if ordering.descending else x, row.counted)
-        used = jnp.clip(keys, jnp.finfo(keys.dtype).tiny, 1 - jnp.finfo(keys.dtype).epsneg)
-        keys = mean + scale * jnp.where(variance > 0, deviation(scale, variance), 0) * jnp.log(used / (1 - used))
-    return -keys if ordering.descending else keys
+def _in_unit_of_x(keys: Array, x: Array, counted: Array, relaxation: Relaxation) -> Array:
+    """Undo the standardisation: `mean + std logit(z)`."""
+    if not relaxation.standardize:
+        return keys
+    scale, mean, variance = moments(x, counted)
+    used = jnp.clip(keys, jnp.finfo(keys.dtype).tiny, 1 - jnp.finfo(keys.dtype).epsneg)
+    return mean + scale * jnp.where(variance > 0, deviation(scale, variance), 0) * jnp.log(used / (1 - used))
 
 
 # Operators on the last axis
@@ -271,13 +276,22 @@ def exact_ranks(x: Array, ordering: Ordering) -> Array:
 QUANTILE_METHODS = ("linear", "lower", "higher", "nearest", "midpoint", "inverted_cdf")
 
 
-def quantile(
-    x: Array, q: Array, method: str, where: Array | None, shares: Array | None
-) -> tuple[Wanted, Array | None, Ordering]:
-    """The order statistics that quantiles `q`, a vector, lie between, and the weight of the upper ones `(..., q)`.
+class Quantiles(NamedTuple):
+    """Which quantiles: a vector `q` in units of `1 / per`, jnp's method, and what counts, and for how much."""
+
+    q: Array
+    per: int  # 1, or 100 for percentiles
+    method: str
+    where: Array | None  # (..., n)
+    shares: Array | None  # (..., n)
+
+
+def quantile(x: Array, asked: Quantiles) -> tuple[Wanted, Array | None, Ordering]:
+    """The order statistics that quantiles lie between, and the weight of the upper ones `(..., q)`.
 
     A method that takes one order statistic has no such weight. A NaN among the entries that count is the quantile.
     """
+    q, per, method, where, shares = asked
     check_choice("method", method, QUANTILE_METHODS)
     if shares is not None and method != "inverted_cdf":
         raise ValueError(f"weights need method='inverted_cdf', as in jnp.quantile; got method={method!r}")
@@ -285,7 +299,7 @@ def quantile(
     counted = jnp.ones(x.shape, bool) if where is None else where
     last = jnp.maximum(counted.sum(-1, keepdims=True, dtype=jnp.int32) - 1, 0)
     poisoned = (jnp.isnan(x) & counted).any(-1, keepdims=True)
-    q = q.reshape((1,) * (x.ndim - 1) + q.shape)
+    q = (q / per).reshape((1,) * (x.ndim - 1) + q.shape)
     place = q * last.astype(q.dtype)
     low = jnp.clip(jnp.floor(place).astype(jnp.int32), 0, last)
     share = place - jnp.floor(place)
@@ -320,12 +334,23 @@ def between(rows: Array, upper: Array | None, axis: int = -1) -> Array:
     return contraction.mix(upper, high, low)
 
 
-def check_unit_interval(name: str, q) -> None:
-    """Refuse a probability outside of [0, 1], where that can be seen."""
+def log_between(rows: Array, upper: Array | None, axis: int = -1) -> Array:
+    """`between`, of logarithms."""
+    if upper is None:
+        return rows
+    low, high = jnp.split(rows, 2, axis)
+    low, high, upper = jnp.broadcast_arrays(low, high, upper.astype(rows.dtype))
+    inner = jnp.where((upper > 0) & (upper < 1), upper, 0.5)
+    mixed = jnp.logaddexp(low + jnp.log1p(-inner), high + jnp.log(inner))
+    return jnp.where(upper == 0, low, jnp.where(upper == 1, high, mixed))
+
+
+def check_quantiles(q, per: int) -> None:
+    """Refuse a quantile outside of [0, per], where that can be seen."""
     if isinstance(q, jax.core.Tracer):
         return
-    if not np.all((np.asarray(q) >= 0) & (np.asarray(q) <= 1)):
-        raise ValueError(f"{name} must lie in [0, 1]; got {q}")
+    if not np.all((np.asarray(q) >= 0) & (np.asarray(q) <= per)):
+        raise ValueError(f"q must lie in [0, {per}]; got {q}")
 
 
 # Exact counterparts, on the hard view
@@ -382,26 +407,29 @@ def hard_ranks(x: Array, ordering: Ordering) -> Array:
     return jnp.where(poisoned & counted, jnp.nan, ranked)
 
 
-def hard_quantile(x: Array, q: Array, method: str, where: Array | None, shares: Array | None) -> Array:
-    """jnp's quantile of the last axis, quantiles first; with a mask that of the entries that count."""
+def hard_quantile(x: Array, asked: Quantiles) -> Array:
+    """jnp's quantile or percentile of the last axis, `(..., q)`; with a mask that of the entries that count."""
     x = as_float(x)
-    if where is None:
-        return _jnp_quantile(x, q, method, shares)
-    wanted, upper, ordering = quantile(x, q, method, where, shares)
+    if asked.where is None:
+        return jnp.moveaxis(_jnp_quantile(x, asked), 0, -1)
+    wanted, upper, ordering = quantile(x, asked)
     order = exact_order(x, ordering)
     picked = jnp.take_along_axis(x, jnp.take_along_axis(order, wanted.positions, -1), -1)
-    return jnp.moveaxis(nan_where_empty(between(picked, upper), where), -1, 0)
+    return nan_where_empty(between(picked, upper), asked.where)
 
 
-def _jnp_quantile(x: Array, q: Array, method: str, shares: Array | None) -> Array:
-    weighted: Any = {} if shares is None else {"weights": shares.astype(x.dtype)}  # older jax has no such argument
-    return jnp.quantile(x, q, -1, method=method, **weighted)
+def _jnp_quantile(x: Array, asked: Quantiles) -> Array:
+    exact = {1: jnp.quantile, 100: jnp.percentile}[asked.per]  # a division of our own would be rounded otherwise
+    weighted: dict[str, Any] = {}  # older jax has no such argument
+    if asked.shares is not None:
+        weighted["weights"] = asked.shares.astype(x.dtype)
+    return exact(x, asked.q, -1, method=asked.method, **weighted)
 
 
-def hard_quantile_index(x: Array, q: Array, method: str, where: Array | None, shares: Array | None) -> Array:
+def hard_quantile_index(x: Array, asked: Quantiles) -> Array:
     """The index of the order statistic that the quantile is nearest to, `(..., q)`."""
     x = as_float(x)
-    wanted, upper, ordering = quantile(x, q, method, where, shares)
+    wanted, upper, ordering = quantile(x, asked)
     positions = wanted.positions
     if upper is not None:
         low, high = jnp.split(positions, 2, -1)

@@ -1,6 +1,5 @@
 """The soft sorting network (Petersen, Borgelt, Kuehne, Deussen, 2021) as an ordering algorithm."""
 
-import jax.numpy as jnp
 from jax import Array
 
 from softtypes.surrogates import network, steps
@@ -20,10 +19,7 @@ class SortingNetwork(Algorithm):
 
     def values(self, row: Row, softness: Softness, mode: Mode) -> Array:
         step = lambda x: steps.step(x, softness, mode.step)
-        if not row.mirrored:
-            return network.soft_sort(row.keys, step, row.counted)
-        places = jnp.maximum(row.count - 1 - positions_along(row), 0) * jnp.ones_like(row.order)
-        return -jnp.take_along_axis(network.soft_sort(-row.keys, step, row.counted), places, -1)
+        return network.soft_sort(row.keys, step, row.counted)
 
     def weights(self, row: Row, request: Request, softness: Softness, mode: Mode) -> Array:
         keys, positions = row.keys, request.positions

@@ -9,7 +9,7 @@ from jax import Array
 from softtypes._lift import Views, canonical_axes, to_last, wide_dtype
 from softtypes._relaxation import Relaxation, resolve
 from softtypes.rules import ordering as rules
-from softtypes.rules.ordering import Ordering
+from softtypes.rules.ordering import Ordering, Quantiles
 from softtypes.types.base import KINDS, SoftValue
 
 
@@ -22,13 +22,13 @@ class OrderingMethods(SoftValue):
 
     # Extremes
 
-    def max(self, axis=None, keepdims: bool = False, *, where=None, **relaxation):
+    def max(self, axis=None, keepdims: bool = False, *, initial=None, where=None, **relaxation):
         """The relaxed maximum over axes; softness in units of the standardised data."""
-        return self._extreme(True, axis, keepdims, where, relaxation)
+        return self._extreme(True, axis, keepdims, initial, where, relaxation)
 
-    def min(self, axis=None, keepdims: bool = False, *, where=None, **relaxation):
+    def min(self, axis=None, keepdims: bool = False, *, initial=None, where=None, **relaxation):
         """The relaxed minimum over axes; softness in units of the standardised data."""
-        return self._extreme(False, axis, keepdims, where, relaxation)
+        return self._extreme(False, axis, keepdims, initial, where, relaxation)
 
     def argmax(self, axis: int | None = None, keepdims: bool = False, *, where=None, **relaxation):
         """The relaxed index of the maximum, a SoftIndex."""
@@ -38,9 +38,12 @@ class OrderingMethods(SoftValue):
         """The relaxed index of the minimum, a SoftIndex."""
         return self._arg_extreme(False, axis, keepdims, where, relaxation)
 
-    def _extreme(self, largest: bool, axis, keepdims: bool, where, knobs: Mapping):
+    def _extreme(self, largest: bool, axis, keepdims: bool, initial, where, knobs: Mapping):
         axes = canonical_axes(axis, self.ndim)
         rows, mask, relaxation = self._rows(axes, where, knobs)
+        if initial is not None:
+            rows = Views(*(_with_entry(a, initial) for a in rows))
+            mask = None if mask is None else _with_entry(mask, True)
         _check_not_empty("max" if largest else "min", rows.soft)
         ordering = Ordering(descending=largest, nan_first=True, where=mask)
         soft = rules.values(rows.soft, rules.extreme(rows.soft), ordering, relaxation, "softsort")
@@ -119,33 +122,25 @@ class OrderingMethods(SoftValue):
         self, q, axis=None, method: str = "linear", keepdims: bool = False, *, weights=None, where=None, **relaxation
     ):
         """The relaxed q-th quantile over axes; a vector q comes first in the shape."""
-        axes = canonical_axes(axis, self.ndim)
-        rows, mask, knobs = self._rows(axes, where, relaxation)
-        _check_not_empty("quantile", rows.soft)
-        q = _checked_q(q, rows.soft.dtype)
-        shares = _along(weights, self.shape, axes)
-        wanted, upper, ordering = rules.quantile(rows.soft, q.ravel(), method, mask, shares)
-        soft = rules.between(rules.values(rows.soft, wanted, ordering, knobs, "neuralsort"), upper)
-        soft = rules.nan_where_empty(soft, mask)
-        hard = rules.hard_quantile(rows.hard, q.ravel(), method, mask, shares)
-        return self._reduced_to(_q_first(soft, q), hard.reshape(*q.shape, *hard.shape[1:]), axes, keepdims, q.ndim)
+        return self._quantile(q, 1, axis, method, keepdims, weights, where, relaxation)
 
     def argquantile(
         self, q, axis=None, method: str = "linear", keepdims: bool = False, *, weights=None, where=None, **relaxation
     ):
         """The relaxed index of the q-th quantile; the hard index is that of the nearer order statistic."""
-        axes = canonical_axes(axis, self.ndim)
-        rows, mask, knobs = self._rows(axes, where, relaxation)
-        _check_not_empty("quantile", rows.soft)
-        q = _checked_q(q, rows.soft.dtype)
-        shares = _along(weights, self.shape, axes)
-        wanted, upper, ordering = rules.quantile(rows.soft, q.ravel(), method, mask, shares)
-        soft = rules.weights(rows.soft, wanted, ordering, knobs, "neuralsort")
-        soft = rules.uniform_where_empty(rules.between(soft, None if upper is None else upper[..., None], -2), mask)
-        hard = rules.hard_quantile_index(rows.hard, q.ravel(), method, mask, shares)
-        soft = jnp.moveaxis(soft, -2, 0).reshape(*q.shape, *soft.shape[:-2], soft.shape[-1])
-        dims = tuple(a + q.ndim for a in axes)
-        return _index(soft, _q_first(hard, q), None, dims, keepdims)
+        return self._arg_quantile(q, 1, axis, method, keepdims, weights, where, relaxation)
+
+    def percentile(
+        self, q, axis=None, method: str = "linear", keepdims: bool = False, *, weights=None, where=None, **relaxation
+    ):
+        """The relaxed quantile at `q / 100`."""
+        return self._quantile(q, 100, axis, method, keepdims, weights, where, relaxation)
+
+    def argpercentile(
+        self, q, axis=None, method: str = "linear", keepdims: bool = False, *, weights=None, where=None, **relaxation
+    ):
+        """The relaxed index of the quantile at `q / 100`, a SoftIndex."""
+        return self._arg_quantile(q, 100, axis, method, keepdims, weights, where, relaxation)
 
     def median(self, axis=None, keepdims: bool = False, *, where=None, **relaxation):
         """The relaxed median over axes."""
@@ -155,21 +150,35 @@ class OrderingMethods(SoftValue):
         """The relaxed index of the median, a SoftIndex."""
         return self.argquantile(0.5, axis, "midpoint", keepdims, where=where, **relaxation)
 
-    def percentile(
-        self, q, axis=None, method: str = "linear", keepdims: bool = False, *, weights=None, where=None, **relaxation
-    ):
-        """The relaxed quantile at `q / 100`."""
-        return self.quantile(
-            _hundredth(q, self.values.dtype), axis, method, keepdims, weights=weights, where=where, **relaxation
-        )
+    def _quantile(self, q, per: int, axis, method: str, keepdims: bool, weights, where, knobs: Mapping):
+        axes = canonical_axes(axis, self.ndim)
+        rows, asked, relaxation = self._asked(q, per, axes, method, weights, where, knobs)
+        wanted, upper, ordering = rules.quantile(rows.soft, asked)
+        soft = rules.between(rules.values(rows.soft, wanted, ordering, relaxation, "neuralsort"), upper)
+        soft = rules.nan_where_empty(soft, asked.where)
+        hard = rules.hard_quantile(rows.hard, asked)
+        soft, hard = (_first_shaped(a, jnp.shape(q)) for a in (soft, hard))
+        return self._reduced_to(soft, hard, axes, keepdims, jnp.ndim(q))
 
-    def argpercentile(
-        self, q, axis=None, method: str = "linear", keepdims: bool = False, *, weights=None, where=None, **relaxation
-    ):
-        """The relaxed index of the quantile at `q / 100`, a SoftIndex."""
-        return self.argquantile(
-            _hundredth(q, self.values.dtype), axis, method, keepdims, weights=weights, where=where, **relaxation
-        )
+    def _arg_quantile(self, q, per: int, axis, method: str, keepdims: bool, weights, where, knobs: Mapping):
+        axes = canonical_axes(axis, self.ndim)
+        rows, asked, relaxation = self._asked(q, per, axes, method, weights, where, knobs)
+        wanted, upper, ordering = rules.quantile(rows.soft, asked)
+        upper = None if upper is None else upper[..., None]
+        ask = (rows.soft, wanted, ordering, relaxation, "neuralsort")
+        soft = rules.uniform_where_empty(rules.between(rules.weights(*ask), upper, -2), asked.where)
+        first = lambda rows: _first_shaped(rows, jnp.shape(q), -2)
+        logs = lambda: _map(rules.log_weights(*ask), lambda a: first(rules.log_between(a, upper, -2)))
+        hard = _first_shaped(rules.hard_quantile_index(rows.hard, asked), jnp.shape(q))
+        return _index(first(soft), hard, logs, tuple(a + jnp.ndim(q) for a in axes), keepdims)
+
+    def _asked(self, q, per: int, axes: tuple[int, ...], method: str, weights, where, knobs: Mapping):
+        """Rows, the quantiles that are asked of them, and the relaxation per row."""
+        rows, mask, relaxation = self._rows(axes, where, knobs)
+        _check_not_empty("quantile", rows.soft)
+        rules.check_quantiles(q, per)
+        q = jnp.asarray(q, wide_dtype(rows.soft.dtype)).ravel()
+        return rows, Quantiles(q, per, method, mask, _along(weights, self.shape, axes)), relaxation
 
     # What they share
 
@@ -193,6 +202,11 @@ def _along(x, shape: tuple[int, ...], axes: tuple[int, ...]) -> Array | None:
     return None if x is None else to_last(jnp.broadcast_to(x, shape), axes)
 
 
+def _with_entry(rows: Array, value) -> Array:
+    """Rows with one more entry."""
+    return jnp.concatenate([rows, jnp.broadcast_to(jnp.asarray(value, rows.dtype), (*rows.shape[:-1], 1))], -1)
+
+
 def _check_not_empty(name: str, rows: Array) -> None:
     if rows.shape[-1] == 0:
         raise ValueError(f"{name}: expected at least one entry along the axis; got an empty one")
@@ -211,17 +225,7 @@ def _index(probs: Array, hard: Array, logs: Any, axes: tuple[int, ...] = (), kee
     return out._structural(lambda a: jnp.expand_dims(a, axes)) if keepdims else out
 
 
-def _checked_q(q, dtype) -> Array:
-    """The probabilities of quantiles; outside of [0, 1] a ValueError where that can be seen, else NaN."""
-    rules.check_unit_interval("q", q)
-    return jnp.asarray(q, wide_dtype(dtype))
-
-
-def _hundredth(q, dtype):
-    """A percentage as a probability, divided in the dtype in which jnp divides it."""
-    return jnp.asarray(q, wide_dtype(dtype)) / 100
-
-
-def _q_first(x: Array, q: Array) -> Array:
-    """The last axis, over quantiles, moved to the front and given the shape of q."""
-    return jnp.moveaxis(x, -1, 0).reshape(*q.shape, *x.shape[:-1])
+def _first_shaped(x: Array, shape: tuple[int, ...], axis: int = -1) -> Array:
+    """An axis moved to the front and given another shape."""
+    x = jnp.moveaxis(x, axis, 0)
+    return x.reshape(*shape, *x.shape[1:])

@@ -12,6 +12,7 @@ from jax import Array
 
 from softtypes._lift import Rule, Views, as_float, both, canonical_axes
 from softtypes._relaxation import DEFAULT, Relaxation, merge, merge_at, resolve
+from softtypes._typecheck import held_array
 from softtypes.rules import comparison, elementwise
 from softtypes.types.base import (
     ARRAYS,
@@ -35,14 +36,13 @@ MIXED = (
 
 def _operand(other: Any, dtype, symbol: str) -> tuple[Views, Relaxation | None] | None:
     """An operand's views and relaxation, exact integers as `dtype` in the soft view; None for a stranger."""
+    other = held_array(other)
     if isinstance(other, SoftArray):
         return other._views, other._relaxation
     if isinstance(other, SoftValue):
         raise TypeError(MIXED.format(symbol=symbol, other=type(other).__name__))
     if isinstance(other, NUMBERS):
         return Views(other, other), None
-    if not isinstance(other, ARRAYS) and hasattr(other, "__jax_array__"):  # a parameter of a neural network library
-        other = other.__jax_array__()
     if isinstance(other, ARRAYS):
         floating = jnp.issubdtype(other.dtype, jnp.floating)
         return Views(other if floating else as_float(other, dtype), other), None
@@ -256,25 +256,29 @@ class SoftArray(OrderingMethods, SoftValue):
         )
         return SoftArray._rebuild(fn(self.values, axis), fn(self.hard_view, axis), relaxation)
 
-    def sum(self, axis=None, keepdims: bool = False, *, where=None) -> "SoftArray":
+    def sum(self, axis=None, keepdims: bool = False, *, initial=None, where=None) -> "SoftArray":
         """The sum over axes."""
-        return self._reduced(lambda a, axis: jnp.sum(a, axis, keepdims=keepdims, where=where), axis, keepdims)
+        knobs = {"keepdims": keepdims, "initial": initial, "where": where}
+        return self._reduced(lambda a, axis: jnp.sum(a, axis, **knobs), axis, keepdims)
 
-    def prod(self, axis=None, keepdims: bool = False, *, where=None) -> "SoftArray":
+    def prod(self, axis=None, keepdims: bool = False, *, initial=None, where=None) -> "SoftArray":
         """The product over axes."""
-        return self._reduced(lambda a, axis: jnp.prod(a, axis, keepdims=keepdims, where=where), axis, keepdims)
+        knobs = {"keepdims": keepdims, "initial": initial, "where": where}
+        return self._reduced(lambda a, axis: jnp.prod(a, axis, **knobs), axis, keepdims)
 
     def mean(self, axis=None, keepdims: bool = False, *, where=None) -> "SoftArray":
         """The mean over axes."""
         return self._reduced(lambda a, axis: jnp.mean(a, axis, keepdims=keepdims, where=where), axis, keepdims)
 
-    def var(self, axis=None, ddof: int = 0, keepdims: bool = False) -> "SoftArray":
+    def var(self, axis=None, ddof: int = 0, keepdims: bool = False, *, where=None) -> "SoftArray":
         """The variance over axes."""
-        return self._reduced(lambda a, axis: jnp.var(a, axis, ddof=ddof, keepdims=keepdims), axis, keepdims)
+        knobs = {"ddof": ddof, "keepdims": keepdims, "where": where}
+        return self._reduced(lambda a, axis: jnp.var(a, axis, **knobs), axis, keepdims)
 
-    def std(self, axis=None, ddof: int = 0, keepdims: bool = False) -> "SoftArray":
+    def std(self, axis=None, ddof: int = 0, keepdims: bool = False, *, where=None) -> "SoftArray":
         """The standard deviation over axes."""
-        return self._reduced(lambda a, axis: jnp.std(a, axis, ddof=ddof, keepdims=keepdims), axis, keepdims)
+        knobs = {"ddof": ddof, "keepdims": keepdims, "where": where}
+        return self._reduced(lambda a, axis: jnp.std(a, axis, **knobs), axis, keepdims)
 
     # Other methods of jax.Array
 

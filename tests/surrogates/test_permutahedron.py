@@ -1,9 +1,7 @@
-"""Projection onto the permutahedron: optimality, derivatives, symmetry, limits and the peer's values."""
+"""Projection onto the permutahedron: optimality, derivatives, symmetry and limits."""
 
-import json
 from functools import cache
 from itertools import permutations
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -12,9 +10,8 @@ import pytest
 
 from softtypes.surrogates import permutahedron
 
-pytestmark = [pytest.mark.slow, pytest.mark.long]
+pytestmark = pytest.mark.slow
 
-CASES = json.loads((Path(__file__).parents[1] / "data" / "softjax_float64.json").read_text())["cases"]
 MODES = permutahedron.MODES
 OPERATORS = ("soft_sort", "soft_rank")
 every_mode = pytest.mark.parametrize("mode", MODES)
@@ -191,34 +188,3 @@ def test_short_rows(n):
     z = jnp.arange(float(n))[::-1]
     np.testing.assert_allclose(permutahedron.soft_sort(z, 1e-3), np.arange(n), atol=1e-12)
     np.testing.assert_allclose(permutahedron.soft_rank(z, 1e-3, "c0"), np.arange(n, 0, -1), atol=1e-12)
-
-
-def standardized(x):
-    mean = x.mean(-1, keepdims=True)
-    std = jnp.sqrt(((x - mean) ** 2).mean(-1, keepdims=True) + 1e-6)
-    return jax.nn.sigmoid(
-        (x - mean) / std
-    ), lambda y: jax.scipy.special.logit(jnp.clip(y, 1e-10, 1 - 1e-10)) * std + mean
-
-
-def ours(op, kwargs):
-    def fn(x):
-        z, back = standardized(x) if kwargs["standardize"] else (x, lambda y: y)
-        if op == "rank":
-            return whole("soft_rank", kwargs["mode"])(z if kwargs.get("descending") is False else -z, 0.1)
-        y = back(whole("soft_sort", kwargs["mode"])(z, 0.1))
-        return y[..., ::-1] if kwargs.get("descending") else y
-
-    return fn
-
-
-@every_mode
-def test_values_and_gradients_are_the_peers(mode):
-    chosen = lambda case: (case["kwargs"].get("method"), case["kwargs"].get("mode")) == ("fast_soft_sort", mode)
-    cases = [case for case in CASES if case["op"] in ("sort", "rank") and chosen(case)]
-    assert len(cases) == 12
-    for case in cases:
-        value, pull = jax.vjp(ours(case["op"], case["kwargs"]), jnp.asarray(case["args"][0]))
-        cotangent = jnp.cos(jnp.arange(value.size, dtype=value.dtype)).reshape(value.shape)
-        np.testing.assert_allclose(value, case["value"], atol=1e-6, err_msg=str(case["kwargs"]))
-        np.testing.assert_allclose(pull(cotangent)[0], case["grad"], atol=1e-6, err_msg=str(case["kwargs"]))

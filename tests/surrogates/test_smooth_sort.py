@@ -1,8 +1,6 @@
-"""The smooth permutahedron: its bounds, its optimality, derivatives, limits and the peer's values."""
+"""The smooth permutahedron: its bounds, its optimality, derivatives and limits."""
 
-import json
 from itertools import combinations
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -11,9 +9,6 @@ import pytest
 
 from softtypes.surrogates import smooth_sort
 
-pytestmark = [pytest.mark.slow, pytest.mark.long]
-
-CASES = json.loads((Path(__file__).parents[1] / "data" / "softjax_float64.json").read_text())["cases"]
 DATA = np.array([[0.42, 0.22, 0.97, 0.57, 0.31], [-0.3, 1.2, 0.4, 0.45, 0.41]])
 OPERATORS = {"sort": smooth_sort.soft_sort, "rank": smooth_sort.soft_rank}
 COMPILED = {name: jax.jit(fn) for name, fn in OPERATORS.items()}
@@ -95,7 +90,10 @@ def test_ties_share_a_rank():
 
 def test_the_hard_limit_and_extremes():
     z = jnp.asarray(DATA)
-    np.testing.assert_allclose(COMPILED["sort"](z, jnp.full(2, 1e-3)), np.sort(DATA), atol=1e-9)
+    # the bounds are off by softness * exp(-gap / softness), and the smallest gap is 0.01
+    np.testing.assert_allclose(COMPILED["sort"](z, jnp.full(2, 2e-4)), np.sort(DATA), atol=1e-9)
+    closest = np.abs(COMPILED["sort"](z, jnp.full(2, 1e-3)) - np.sort(DATA)).max()
+    np.testing.assert_allclose(closest, 1e-3 * np.exp(-0.01 / 1e-3), rtol=1e-3)
     np.testing.assert_allclose(COMPILED["rank"](z, jnp.full(2, 1e-4)), np.argsort(np.argsort(DATA)) + 1, atol=1e-9)
     single = z.astype(jnp.float32)
     for fn in COMPILED.values():
@@ -120,18 +118,3 @@ def test_short_rows(n):
     z = jnp.arange(float(n))[::-1]
     np.testing.assert_allclose(OPERATORS["sort"](z, 1e-3), np.arange(n), atol=1e-9)
     np.testing.assert_allclose(OPERATORS["rank"](z, 1e-3), np.arange(n, 0, -1), atol=1e-9)
-
-
-@both
-def test_values_and_gradients_are_the_peers(name):
-    cases = [case for case in CASES if case["op"] == name and case["kwargs"].get("method") == "smooth_sort"]
-    assert cases
-    for case in cases:
-        kwargs = case["kwargs"]
-        flip = slice(None, None, -1 if name == "sort" and kwargs.get("descending") else 1)
-        sign = -1 if name == "rank" and kwargs.get("descending") is not False else 1
-        fn = lambda x, flip=flip, sign=sign: COMPILED[name](sign * x, 0.1)[..., flip]
-        value, pull = jax.vjp(fn, jnp.asarray(case["args"][0]))
-        cotangent = jnp.cos(jnp.arange(value.size, dtype=value.dtype)).reshape(value.shape)
-        np.testing.assert_allclose(value, case["value"], atol=1e-3, err_msg=str(kwargs))
-        np.testing.assert_allclose(pull(cotangent)[0], case["grad"], atol=1e-3, err_msg=str(kwargs))

@@ -1,7 +1,4 @@
-"""Transport to anchors: its marginals, its derivatives, its symmetries, and the peer's values."""
-
-import json
-from pathlib import Path
+"""Transport to anchors: its marginals, its derivatives and its symmetries."""
 
 import jax
 import jax.numpy as jnp
@@ -10,11 +7,10 @@ import pytest
 
 from softtypes.surrogates.transport import REGULARISERS, transport_weights
 
-pytestmark = [pytest.mark.slow, pytest.mark.long]
+pytestmark = pytest.mark.slow
 
 MODES = list(REGULARISERS)
 SOFTNESSES = [1e-3, 1e-2, 0.1, 1.0, 10.0]
-REFERENCE = Path(__file__).parent.parent / "data" / "softjax_float64.json"
 
 
 def maximum(n):
@@ -112,7 +108,10 @@ def scalar(statistic, mode, softness):
 
 def differences(f, z, step=1e-5):
     """Central differences of f along each entry of z."""
-    return jnp.stack([(f(z + step * e) - f(z - step * e)) / (2 * step) for e in jnp.eye(len(z))])
+    along = jnp.eye(len(z)) * step
+    values = jax.lax.map(f, jnp.concatenate([z[None] + along, z[None] - along]))
+    above, below = jnp.split(values, 2)
+    return (above - below) / (2 * step)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -120,8 +119,9 @@ def differences(f, z, step=1e-5):
 def test_gradient_is_that_of_finite_differences(statistic, mode):
     with jax.enable_x64(True):
         z = jnp.asarray(rows(6)[0])
-        f = jax.jit(scalar(statistic, mode, 0.3))
-        np.testing.assert_allclose(jax.grad(f)(z), differences(f, z), atol=1e-6)
+        f = scalar(statistic, mode, 0.3)
+        gradient, quotients = jax.jit(lambda z: (jax.grad(f)(z), differences(f, z)))(z)
+        np.testing.assert_allclose(gradient, quotients, atol=1e-6)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -130,37 +130,39 @@ def test_gradient_in_softness_anchors_and_masses(mode):
         z = jnp.asarray(rows(6)[0])
         anchors, masses = map(jnp.asarray, median(6))
 
-        @jax.jit
         def f(theta):
             nu = masses + jnp.array([theta[0], -theta[0], theta[0], -theta[0]])
             p = transport_weights(z, anchors.at[1].add(theta[1]), nu, 0.3 + theta[2], mode)
             return (p * jnp.cos(jnp.arange(p.size)).reshape(p.shape)).sum()
 
-        theta = jnp.array([0.01, 0.02, 0.03])
+        gradient, quotients = jax.jit(lambda theta: (jax.grad(f)(theta), differences(f, theta)))(
+            jnp.array([0.01, 0.02, 0.03])
+        )
         # the row sums are normalised with the sums held fixed, exact for the masses too: their own rule is linear
-        np.testing.assert_allclose(jax.grad(f)(theta)[1:], differences(f, theta)[1:], atol=1e-5)
+        np.testing.assert_allclose(gradient[1:], quotients[1:], atol=1e-5)
 
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("statistic", STATISTICS)
 def test_forward_mode_is_reverse_mode(statistic, mode):
     with jax.enable_x64(True):
-        z = jnp.asarray(rows(6))
         f = lambda z: weights(z, statistic, 0.1, mode)
-        for row in z:
-            forward, reverse = jax.jacfwd(f)(row), jax.jacrev(f)(row)
-            np.testing.assert_allclose(forward, reverse, atol=1e-7 * (1 + float(jnp.abs(forward).max())))
+        jacobians = jax.jit(jax.vmap(lambda row: (jax.jacfwd(f)(row), jax.jacrev(f)(row))))
+        for forward, reverse in zip(*map(np.asarray, jacobians(jnp.asarray(rows(6)))), strict=True):
+            np.testing.assert_allclose(forward, reverse, atol=1e-7 * (1 + np.abs(forward).max()))
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_hessian_is_finite_and_that_of_finite_differences(mode):
     with jax.enable_x64(True):
-        z = jnp.asarray(rows(5))
-        f = jax.jit(scalar(median, mode, 0.3))
-        hessian = jax.jit(jax.hessian(f))
-        assert all(jnp.isfinite(hessian(row)).all() for row in z)
-        np.testing.assert_allclose(hessian(z[0]), differences(jax.jit(jax.grad(f)), z[0]), atol=1e-4)
-        np.testing.assert_allclose(jax.jacrev(jax.grad(f))(z[0]), hessian(z[0]), atol=1e-8)
+        f = scalar(median, mode, 0.3)
+        gradient = jax.grad(f)
+        both = jax.jit(lambda z: (jax.jacfwd(gradient)(z), jax.jacrev(gradient)(z), differences(gradient, z)))
+        for i, (hessian, reverse, quotients) in enumerate(map(both, jnp.asarray(rows(5)))):
+            assert jnp.isfinite(hessian).all()
+            if i == 0:
+                np.testing.assert_allclose(hessian, quotients, atol=1e-4)
+                np.testing.assert_allclose(reverse, hessian, atol=1e-8)
 
 
 def test_float32_gradient_is_that_of_float64():
@@ -199,8 +201,8 @@ def test_mask_is_dropping_the_elements(mode):
         kept = f(full, mask)
         np.testing.assert_allclose(kept[:, mask], dropped, atol=1e-9)
         np.testing.assert_array_equal(kept[:, ~mask], 0)
-        gradient = jax.grad(lambda full: f(full, mask)[1] @ jnp.arange(8.0))(full)
-        expected = jax.grad(lambda z: f(z, None)[1] @ jnp.array([1.0, 2, 3, 5, 6, 7]))(z)
+        gradient = jax.jit(jax.grad(lambda full: f(full, mask)[1] @ jnp.arange(8.0)))(full)
+        expected = jax.jit(jax.grad(lambda z: f(z, None)[1] @ jnp.array([1.0, 2, 3, 5, 6, 7])))(z)
         np.testing.assert_allclose(gradient[mask], expected, rtol=1e-5, atol=1e-7)
         np.testing.assert_array_equal(gradient[~mask], 0)
 
@@ -246,65 +248,3 @@ def test_half_precision_is_computed_in_float32(dtype):
     anchors, masses = (jnp.asarray(x, dtype).astype(jnp.float32) for x in maximum(8))
     exact = transport_weights(z.astype(jnp.float32), anchors, masses, 0.1, "smooth")
     np.testing.assert_array_equal(p, exact.astype(dtype))
-
-
-# --- the peer's values
-
-
-def standardized(x):
-    return jax.nn.sigmoid((x - x.mean()) / jnp.sqrt(x.var() + 1e-6))
-
-
-def extreme(x, mode):
-    return weights(standardized(x), maximum, 0.1, mode)[1]
-
-
-def permutation(x, mode, descending=False):
-    p = weights(standardized(x), sort, 0.1, mode)
-    return p[::-1] if descending else p
-
-
-def quantile_weights(x, mode, q):
-    n = len(x)
-    k = int(q * (n - 1))
-    following = min(k + 1, n - 1)
-    masses = jnp.array([k, 1, following - k, n - following - 1]) / n
-    p = transport_weights(standardized(x), jnp.array([0, 1 / 3, 2 / 3, 1]), masses, 0.1, mode)
-    share = q * (n - 1) - k
-    return (1 - share) * p[1] + share * p[2]
-
-
-def largest(x, mode, k):
-    n = len(x)
-    masses = jnp.array([1 / n] * k + [(n - k) / n])
-    return transport_weights(standardized(x), jnp.linspace(1, 0, k + 1), masses, 0.1, mode)[:k]
-
-
-OPERATORS = {
-    "argmax": extreme,
-    "max": lambda x, mode: extreme(x, mode) @ x,
-    "argmin": lambda x, mode: extreme(-x, mode),
-    "min": lambda x, mode: extreme(-x, mode) @ x,
-    "argmedian": lambda x, mode: quantile_weights(x, mode, 0.5),
-    "median": lambda x, mode: quantile_weights(x, mode, 0.5) @ x,
-    "quantile": lambda x, mode, q: quantile_weights(x, mode, q) @ x,
-    "argsort": permutation,
-    "sort": lambda x, mode: permutation(x, mode) @ x,
-    "rank": lambda x, mode: permutation(x, mode, True).T @ jnp.arange(1.0, len(x) + 1),
-    "top_k": lambda x, mode, k: largest(x, mode, k) @ x,
-}
-
-
-def reference_cases():
-    cases = json.loads(REFERENCE.read_text())["cases"]
-    return [case for case in cases if case["kwargs"].get("method") == "ot"]
-
-
-@pytest.mark.parametrize("case", reference_cases(), ids=lambda case: f"{case['op']}-{case['kwargs']['mode']}")
-def test_agrees_with_the_reference(case):
-    options = {k: v for k, v in case["kwargs"].items() if k in ("mode", "k", "q", "descending")}
-    with jax.enable_x64(True):
-        value, pullback = jax.vjp(lambda x: OPERATORS[case["op"]](x, **options), jnp.asarray(case["args"][0]))
-        cotangent = jnp.cos(jnp.arange(value.size, dtype=value.dtype)).reshape(value.shape)
-        np.testing.assert_allclose(value, case["value"], atol=1e-3)
-        np.testing.assert_allclose(pullback(cotangent)[0], case["grad"], atol=1e-3)
