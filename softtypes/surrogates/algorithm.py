@@ -60,6 +60,10 @@ class Algorithm:
         """Their logarithms, where the algorithm has them exactly."""
         return None
 
+    def expected(self, row: Row, request: Request, values: Array, softness: Softness, mode: Mode) -> Array:
+        """The weights' means of values `(..., n)`, finite and 0 where an entry does not count: `(..., k)`."""
+        return (self.weights(row, request, softness, mode) * values[..., None, :]).sum(-1)
+
     def values(self, row: Row, softness: Softness, mode: Mode) -> Array:
         """Relaxed sorted keys `(..., n)`, those of counted entries first; only with `has_values`."""
         raise NotImplementedError

@@ -6,8 +6,11 @@ import jax.numpy as jnp
 from jax import Array
 
 from softtypes.surrogates.algorithm import Algorithm, Request, Row, per_matrix, positions_along
+from softtypes.surrogates.laplace import laplace_sums
 from softtypes.surrogates.modes import Mode
-from softtypes.surrogates.ratio import Softness
+from softtypes.surrogates.ratio import Softness, ratio
+
+SMALL = 64  # up to this many entries the matrix of weights is quicker
 
 
 class SoftSort(Algorithm):
@@ -22,16 +25,47 @@ class SoftSort(Algorithm):
     def _projected(self, project: Callable, row: Row, request: Request, softness: Softness) -> Array:
         if request.kind == "extreme":  # every distance to the first has one sign, so ties keep their gradient
             return project(jnp.where(row.counted, -row.keys, -jnp.inf), softness)[..., None, :]
-        wanted = row.statistics(request.positions)[..., :, None]
-        logits = jnp.where(row.counted[..., None, :], -jnp.abs(wanted - row.keys[..., None, :]), -jnp.inf)
+        logits = jnp.where(row.counted[..., None, :], -_distances(row, request.positions), -jnp.inf)
         return project(logits, per_matrix(softness))
+
+    def expected(self, row: Row, request: Request, values: Array, softness: Softness, mode: Mode) -> Array:
+        if request.kind != "sort" or not _is_separable(row, mode):
+            return super().expected(row, request, values, softness, mode)
+        ordered = _averaged(row, jnp.take_along_axis(values, row.order, -1), softness)
+        return jnp.take_along_axis(ordered, row.start + request.positions, -1)
 
     def ranks(self, row: Row, softness: Softness, mode: Mode) -> Array:
         """Each entry projects `-abs(z_j - z_(k))` over k, and averages the ranks."""
         places = positions_along(row)
-        ordered = row.statistics(jnp.minimum(places, row.count - 1) * jnp.ones_like(row.order))
-        gaps = -jnp.abs(row.keys[..., :, None] - ordered[..., None, :])
+        if _is_separable(row, mode):
+            numbers = (1 + places - row.start).astype(row.keys.dtype)
+            return jnp.take_along_axis(_averaged(row, numbers, softness), jnp.argsort(row.order, -1), -1)
+        distances = _distances(row, jnp.minimum(places, row.count - 1) * jnp.ones_like(row.order))
+        gaps = -jnp.swapaxes(distances, -1, -2)
         logits = jnp.where((places < row.count)[..., None, :], gaps, -jnp.inf)
         return jnp.dot(
             mode.project(logits, per_matrix(softness)), 1.0 + jnp.arange(row.keys.shape[-1], dtype=gaps.dtype)
         )
+
+
+def _distances(row: Row, positions: Array) -> Array:
+    """`abs(z_(k) - z_j)`, `(..., k, n)`; its derivative at a tie is that of the order, as in the neighbourhood."""
+    own = jnp.argsort(row.order, -1).astype(jnp.int32)[..., None, :] - row.start[..., None]
+    gaps = row.statistics(positions)[..., :, None] - row.keys[..., None, :]
+    return jnp.where(positions[..., :, None] > own, gaps, -gaps)
+
+
+def _is_separable(row: Row, mode: Mode) -> bool:
+    """Whether weights factor over the gaps between neighbours, and there are enough entries to profit."""
+    return mode.name == "smooth" and row.keys.shape[-1] > SMALL
+
+
+def _averaged(row: Row, ordered: Array, softness: Softness) -> Array:
+    """The mean of ordered values under the weights of each order statistic, without the matrix of the weights."""
+    keys = jnp.take_along_axis(row.keys, row.order, -1)
+    counted = jnp.take_along_axis(row.counted, row.order, -1)
+    gaps = ratio(jnp.diff(keys, axis=-1, prepend=keys[..., :1]), softness)
+    gaps = jnp.where(counted & jnp.roll(counted, 1, -1), gaps, jnp.inf)
+    mass = counted.astype(keys.dtype)
+    sums = laplace_sums(gaps, jnp.stack([jnp.where(counted, ordered, 0), mass], -1))
+    return sums[..., 0] / jnp.where(sums[..., 1] > 0, sums[..., 1], 1)
