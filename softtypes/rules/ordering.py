@@ -4,6 +4,8 @@ NaN, infinities and masked entries are ordered exactly, whatever the algorithm: 
 count. Positions that fall outside of these select one entry.
 """
 
+from collections.abc import Callable
+from functools import wraps
 from typing import Any, NamedTuple
 
 import jax
@@ -11,6 +13,7 @@ import jax.core
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
+from jax.sharding import AxisType, PartitionSpec
 
 from softtypes._lift import as_float, effective_softness, float_dtype, iota_like, wide_dtype
 from softtypes._relaxation import Relaxation, check_choice
@@ -63,7 +66,7 @@ def reverse(x: Array) -> Array:
 
 
 def _order(level: Array, signed: Array) -> Array:
-    places = iota_like(signed)
+    places = iota_like(level)  # not of `signed`: what is differentiated is not seen to be sharded
     value = jnp.where(level == 0, signed, jnp.zeros_like(signed))
     return lax.sort((level, value, places), num_keys=2, is_stable=True)[2]
 
@@ -121,6 +124,29 @@ def _refuse(name: str, why: str, able: tuple[str, ...]):
 # Order statistics of the last axis; positions (..., k) count from the first entry in the order
 
 
+def placed_freely(rule: Callable) -> Callable:
+    """A rule of rows whose arrays the compiler places; on a mesh with explicit axes it would have to say each place.
+
+    The batch of the result is placed as that of the rows.
+    """
+
+    @wraps(rule)
+    def run(x: Array, *rest):
+        if AxisType.Explicit not in jax.sharding.get_abstract_mesh().axis_types:
+            return rule(x, *rest)
+        leaves, tree = jax.tree.flatten((x, *rest))
+        places = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Array | np.ndarray)]
+
+        def of_arrays(*arrays):
+            known = dict(zip(places, arrays, strict=True))
+            return rule(*tree.unflatten([known.get(i, leaf) for i, leaf in enumerate(leaves)]))
+
+        batch = PartitionSpec(*jax.typeof(x).sharding.spec[:-1])
+        return jax.sharding.auto_axes(of_arrays, out_sharding=batch)(*(leaves[i] for i in places))
+
+    return run
+
+
 def _exact_weights(row: Row, positions: Array, dtype) -> Array:
     index = jnp.take_along_axis(row.order, positions, -1).astype(jnp.int32)
     return (index[..., :, None] == iota_like(row.keys)[..., None, :]).astype(dtype)
@@ -132,6 +158,7 @@ def _relative(row: Row, positions: Array) -> tuple[Array, Array]:
     return inside, jnp.clip(positions - row.start, 0, jnp.maximum(row.count - 1, 0))
 
 
+@placed_freely
 def weights(x: Array, wanted: Wanted, ordering: Ordering, relaxation: Relaxation, default: str) -> Array:
     """Weights `(..., k, n)` of order statistics over the entries."""
     if x.shape[-1] == 0:
@@ -148,6 +175,7 @@ def weights(x: Array, wanted: Wanted, ordering: Ordering, relaxation: Relaxation
     return jnp.where((inside & _soft(relaxation))[..., None], soft, exact).astype(x.dtype)
 
 
+@placed_freely
 def log_weights(x: Array, wanted: Wanted, ordering: Ordering, relaxation: Relaxation, default: str) -> Array | None:
     """Their logarithms, where the algorithm has them exactly in this mode."""
     if relaxation.is_hard:
@@ -177,26 +205,41 @@ def has_weights(relaxation: Relaxation) -> bool:
     return relaxation.algorithm is None or ALGORITHMS[relaxation.algorithm].has_weights
 
 
+@placed_freely
 def values(x: Array, wanted: Wanted, ordering: Ordering, relaxation: Relaxation, default: str) -> Array:
     """Expected values `(..., k)` of order statistics: `weights @ x`, or what an algorithm without them gives."""
     algorithm = algorithm_of(relaxation, default, weights=False)
     if x.shape[-1] == 0:
         return jnp.zeros(wanted.positions.shape, x.dtype)
     wide = as_float(x, wide_dtype(x.dtype))
-    if relaxation.is_hard or not algorithm.has_values:
-        rows = weights(wide, wanted, ordering, relaxation, default)
-        rows = rows if relaxation.gated_grad else lax.stop_gradient(rows)
-        return contraction.dot(rows, wide[..., None, :]).astype(x.dtype)
     relaxation = _unstandardized(relaxation, algorithm)
-    row = row_of(wide, ordering, relaxation, "sort")
+    row = row_of(wide, ordering, relaxation, "sort" if algorithm.has_values else wanted.kind)
+    exact = jnp.take_along_axis(wide, jnp.take_along_axis(row.order, wanted.positions, -1), -1)
+    if relaxation.is_hard:
+        return exact.astype(x.dtype)
+    relaxed = _sorted_values if algorithm.has_values else _expected_values
     inside, places = _relative(row, wanted.positions)
     s = effective_softness(relaxation, x.dtype)
-    ascending = row_of(wide, ordering._replace(descending=False), relaxation, "sort") if ordering.descending else row
-    keys = algorithm.values(ascending, s, MODES[relaxation.mode])  # one sort for both directions: max is sort[-1]
-    places = jnp.maximum(row.count - 1 - places, 0) if ordering.descending else places
-    soft = jnp.take_along_axis(_in_unit_of_x(keys, wide, row.counted, relaxation), places, -1)
-    exact = jnp.take_along_axis(wide, jnp.take_along_axis(row.order, wanted.positions, -1), -1)
+    soft = relaxed(algorithm, wide, row, Request(wanted.kind, places), ordering, relaxation, s)
     return jnp.where(inside & _soft(relaxation), soft, exact).astype(x.dtype)
+
+
+def _expected_values(algorithm: Algorithm, x, row: Row, request: Request, ordering, relaxation, softness) -> Array:
+    """The weights' means of the data."""
+    if not relaxation.gated_grad:
+        row = row._replace(keys=lax.stop_gradient(row.keys))
+        softness = softness if isinstance(softness, float) else lax.stop_gradient(softness)
+    finite = jnp.where(row.counted, x, 0)
+    return algorithm.expected(row, request, finite, softness, MODES[relaxation.mode])
+
+
+def _sorted_values(algorithm: Algorithm, x, row: Row, request: Request, ordering, relaxation, softness) -> Array:
+    """The keys that the algorithm sorts, ascending in either direction, so that max is sort[-1]."""
+    ascending = row_of(x, ordering._replace(descending=False), relaxation, "sort") if ordering.descending else row
+    keys = algorithm.values(ascending, softness, MODES[relaxation.mode])
+    places = request.positions
+    places = jnp.maximum(row.count - 1 - places, 0) if ordering.descending else places
+    return jnp.take_along_axis(_in_unit_of_x(keys, x, row.counted, relaxation), places, -1)
 
 
 def _in_unit_of_x(keys: Array, x: Array, counted: Array, relaxation: Relaxation) -> Array:
@@ -204,8 +247,14 @@ def _in_unit_of_x(keys: Array, x: Array, counted: Array, relaxation: Relaxation)
     if not relaxation.standardize:
         return keys
     scale, mean, variance = moments(x, counted)
-    used = jnp.clip(keys, jnp.finfo(keys.dtype).tiny, 1 - jnp.finfo(keys.dtype).epsneg)
-    return mean + scale * jnp.where(variance > 0, deviation(scale, variance), 0) * jnp.log(used / (1 - used))
+    clipped = lax.stop_gradient(jnp.clip(keys, jnp.finfo(keys.dtype).tiny, 1 - jnp.finfo(keys.dtype).epsneg))
+    inside = keys == clipped
+    logit = jnp.where(inside, _logit(jnp.where(inside, keys, 0.5)), _logit(clipped))  # its curvature at 0 overflows
+    return mean + scale * jnp.where(variance > 0, deviation(scale, variance), 0) * logit
+
+
+def _logit(p: Array) -> Array:
+    return jnp.log(p / (1 - p))
 
 
 # Operators on the last axis
@@ -235,6 +284,7 @@ def nan_where_empty(out: Array, where: Array | None) -> Array:
     return jnp.where(where.any(-1, keepdims=True), out, jnp.nan)
 
 
+@placed_freely
 def ranks(x: Array, ordering: Ordering, relaxation: Relaxation) -> Array:
     """Relaxed ranks from 1; exact, ties averaged, for infinities; 0 for masked entries."""
     algorithm = algorithm_of(relaxation, "neuralsort", weights=False)
@@ -261,8 +311,8 @@ def exact_ranks(x: Array, ordering: Ordering) -> Array:
     order = _order(level, signed)
     level, value = (jnp.take_along_axis(a, order, -1) for a in (level, jnp.where(level == 0, signed, 0 * signed)))
     changes = (level[..., 1:] != level[..., :-1]) | (value[..., 1:] != value[..., :-1])
-    edge = jnp.ones((*x.shape[:-1], min(1, x.shape[-1])), bool)
-    places = iota_like(x)
+    edge = jnp.ones_like(order[..., :1], dtype=bool)
+    places = iota_like(order)
     first = lax.cummax(jnp.where(jnp.concatenate([edge, changes], -1), places, 0), axis=x.ndim - 1)
     closing = jnp.where(jnp.concatenate([changes, edge], -1), places, x.shape[-1])
     last = lax.cummin(closing, axis=x.ndim - 1, reverse=True)
@@ -385,6 +435,7 @@ def _outermost(dtype, largest: bool) -> Array:
     return jnp.asarray(info.min if largest else info.max, dtype)
 
 
+@placed_freely
 def hard_order(x: Array, k: int | None, ordering: Ordering) -> Array:
     """jnp's argsort of the last axis, or the indices of top_k."""
     if ordering.where is not None:
@@ -392,6 +443,7 @@ def hard_order(x: Array, k: int | None, ordering: Ordering) -> Array:
     return jnp.argsort(x, -1, descending=ordering.descending) if k is None else lax.top_k(x, k)[1]
 
 
+@placed_freely
 def hard_sorted(x: Array, k: int | None, ordering: Ordering) -> Array:
     """jnp's sort of the last axis, or the values of top_k."""
     if ordering.where is None:
@@ -399,6 +451,7 @@ def hard_sorted(x: Array, k: int | None, ordering: Ordering) -> Array:
     return jnp.take_along_axis(x, hard_order(x, k, ordering), -1)
 
 
+@placed_freely
 def hard_ranks(x: Array, ordering: Ordering) -> Array:
     """The average ranks of `jax.scipy.stats.rankdata`, NaN for a row with a NaN that counts."""
     ranked = exact_ranks(x, ordering)
@@ -407,6 +460,7 @@ def hard_ranks(x: Array, ordering: Ordering) -> Array:
     return jnp.where(poisoned & counted, jnp.nan, ranked)
 
 
+@placed_freely
 def hard_quantile(x: Array, asked: Quantiles) -> Array:
     """jnp's quantile or percentile of the last axis, `(..., q)`; with a mask that of the entries that count."""
     x = as_float(x)
@@ -426,6 +480,7 @@ def _jnp_quantile(x: Array, asked: Quantiles) -> Array:
     return exact(x, asked.q, -1, method=asked.method, **weighted)
 
 
+@placed_freely
 def hard_quantile_index(x: Array, asked: Quantiles) -> Array:
     """The index of the order statistic that the quantile is nearest to, `(..., q)`."""
     x = as_float(x)

@@ -84,6 +84,7 @@ def _threshold(u: Array, power: int) -> Array:
 def _threshold_jvp(power, primals, tangents):
     (u,), (du,) = primals, tangents
     t = _threshold(u, power)
-    gap = jnp.maximum(u - t[..., None], 0)
+    gap = u - t[..., None]
+    gap = jnp.where(gap > 0, gap, 0)  # at 0, as in rows with one weight, maximum would pass on half a gradient
     slope = gap ** (power - 1) if power > 1 else (gap > 0).astype(u.dtype)
     return t, (slope * du).sum(-1) / slope.sum(-1)

@@ -205,13 +205,17 @@ def _dual_jvp(primals, tangents):
     return beta, -lax.custom_linear_solve(matvec, change, lambda _, rhs: solve(rhs), symmetric=True)
 
 
-def _relax(z: Array, mu: Array, valid: Array) -> Array:
-    """`y` of the sorted problem: `mu` moved by the slacks."""
+def _relax(z: Array, unit: Array, mu: Array, valid: Array) -> Array:
+    """`y` of the sorted problem for `z / unit`: `mu` moved by the slacks.
+
+    Gaps are divided, not `z`: a fused multiply-add would leave the rounding of a large quotient in a gap of 0.
+    """
     z, mu, valid = jnp.broadcast_arrays(z, mu, valid)
     if z.shape[-1] < 2:
         return mu
     used = valid[..., 1:]
-    gaps = _Gaps._make((*(jnp.where(used, jnp.diff(x, axis=-1), 0) for x in (z, mu)), used))
+    gaps = (jnp.diff(z, axis=-1) / unit, jnp.diff(mu, axis=-1))
+    gaps = _Gaps._make((*(jnp.where(used, gap, 0) for gap in gaps), used))
     beta = _dual(gaps, lax.stop_gradient(_minimise(lax.stop_gradient(gaps))))
     return mu + jnp.diff(jnp.pad(_slack(beta, gaps), [(0, 0)] * (z.ndim - 1) + [(1, 1)]), axis=-1)
 
@@ -235,7 +239,7 @@ def soft_sort(z: Array, softness: Softness = 0.1, mask: Array | None = None) -> 
     z, valid = sorted_by(ascending_order(z, mask), z, mask)
     index, steps = grid(mask, z)
     mu = _smooth_order_statistics(z, jnp.minimum(softness, 1), valid)
-    return jnp.where(valid, _relax(index / (steps * softness), mu, valid), 0).astype(dtype)
+    return jnp.where(valid, _relax(index, steps * softness, mu, valid), 0).astype(dtype)
 
 
 def soft_rank(z: Array, softness: Softness = 0.1, mask: Array | None = None) -> Array:
@@ -256,6 +260,6 @@ def soft_rank(z: Array, softness: Softness = 0.1, mask: Array | None = None) -> 
     index, steps = grid(mask, z)
     mu = _smooth_order_statistics((index + 1) / steps, jnp.minimum(softness, 1), valid)
     ends = tie_ends(z, valid)
-    ranks = block_mean(_relax(tied(z, ends) / softness, mu, valid), ends) * steps
+    ranks = block_mean(_relax(tied(z, ends), softness, mu, valid), ends) * steps
     (ranks,) = sorted_by(inverse_order(order), ranks)
     return jnp.where(mask, ranks, 0).astype(dtype)
