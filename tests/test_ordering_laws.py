@@ -79,7 +79,7 @@ def with_entries(*pairs):
 ROWS = {
     "plain": (SPREAD, ALL, 0.1),
     "soft": (np.array([0.7, 0.13, -0.85, 1.64, 0.22]), ALL, 1.0),
-    "close": (np.array([2.03, 2.0, 2.07, 1.98, 2.11]), ALL, 0.2),
+    "close": (np.array([2.0313, 1.9937, 2.0781, 1.9742, 2.1231]), ALL, 0.23),
     "without one": (with_entries((1, 0.0)), BUT_ONE, 0.1),
     "without two": (SPREAD, BUT_TWO, 0.1),
     "inf": (with_entries((1, np.inf)), ALL, 0.1),
@@ -157,7 +157,9 @@ class Row:
 
 
 EVERY_DAY = [("neuralsort", "smooth")]
-PAIRS = [(algorithm, mode) for algorithm, its in ALGORITHMS.items() for mode in its.modes]
+# those that compile for minutes have one or two modes here, and all four in tests/surrogates
+COSTLY = {"ot": ("smooth",), "sorting_network": ("c2",), "fast_soft_sort": ("c0", "c1")}
+PAIRS = [(name, mode) for name, algorithm in ALGORITHMS.items() for mode in COSTLY.get(name, algorithm.modes)]
 # single precision: every algorithm once
 SINGLE = [("softsort", "c0"), ("neuralsort", "c1"), ("sorting_network", "c2"), ("fast_soft_sort", "smooth")]
 SINGLE += [("ot", "smooth"), ("smooth_sort", "smooth")]
@@ -451,7 +453,9 @@ def test_rows_of_every_size(algorithm, mode):
 
 @each_single
 def test_a_thousand_entries(algorithm, mode):
-    knobs = {"algorithm": algorithm, "mode": mode}
+    """At a softness of 0.1, or what leaves an order of it: a network mixes at each of its 55 stages."""
+    softness = 1e-3 if algorithm == "sorting_network" else 0.1
+    knobs = {"algorithm": algorithm, "mode": mode, "softness": softness}
     x = np.random.default_rng(1).normal(size=1000).astype(np.float32)
 
     def mixture(x):
@@ -464,8 +468,9 @@ def test_a_thousand_entries(algorithm, mode):
     if algorithm != "smooth_sort":  # whose bounds are lower by 0.1 log n
         assert ranks.min() >= 1 - 1e-3
         assert ranks.max() <= 1000 * (1 + 1e-5)
-        assert ordered.min() >= x.min()
-        assert ordered.max() <= x.max()
+        rounding = 1e-6 * np.abs(x).max()  # some are mapped back from the standardised row
+        assert ordered.min() >= x.min() - rounding
+        assert ordered.max() <= x.max() + rounding
     assert np.corrcoef(ranks, np.argsort(np.argsort(x)))[0, 1] > 0.95
 
 

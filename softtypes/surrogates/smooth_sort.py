@@ -52,13 +52,13 @@ _MAX_STEPS = 200
 # Bounds ----------------------------------------------------------------------
 
 
-def _smooth_order_statistics(w: Array, tau: Array, valid: Array) -> Array:
-    """`mu_k = b_k - b_(k-1)`: the smoothed ascending values, `O(n^2)`.
+def _smooth_order_statistics(w: Array, tau: Array, valid: Array) -> tuple[Array, Array]:
+    """`mu_k = b_k - b_(k-1)`: the smoothed ascending values, as a centre and what they are off it, `O(n^2)`.
 
     The recurrence runs on the ratios `e_k / e_(k-1)`: the bounds themselves are sums
     over half the row, and their differences would lose its digits.
     """
-    centre = lax.stop_gradient(jnp.mean(w, axis=-1, keepdims=True, where=valid))
+    centre = lax.stop_gradient(_middle(w, valid))
     logits = jnp.where(valid, (centre - w) / tau, 0)
     # Stands for log 0; finite, so that differences of two of them are no NaN.
     nothing = jnp.finfo(w.dtype).min / 4
@@ -72,7 +72,14 @@ def _smooth_order_statistics(w: Array, tau: Array, valid: Array) -> Array:
     elements = tuple(jnp.moveaxis(x, -1, 0)[..., None] for x in (logits, valid))
     start = zeros_along(logits, tau * jnp.ones_like(logits)) + nothing
     ratio = lax.scan(include, start, elements)[0]
-    return jnp.where(valid, centre - tau * ratio, 0)
+    return centre, jnp.where(valid, -tau * ratio, 0)
+
+
+def _middle(w: Array, valid: Array) -> Array:
+    """Of the range of a row, `(..., 1)`; of a constant one the constant itself, which a mean may round."""
+    least = jnp.min(w, axis=-1, keepdims=True, initial=jnp.inf, where=valid)
+    spread = jnp.max(w, axis=-1, keepdims=True, initial=-jnp.inf, where=valid) - least
+    return jnp.where(valid.any(-1, keepdims=True), least + spread / 2, 0)
 
 
 def _one_before(x: Array) -> list[tuple[int, int]]:
@@ -238,8 +245,8 @@ def soft_sort(z: Array, softness: Softness = 0.1, mask: Array | None = None) -> 
     z, softness, mask = working_copies(z, softness, mask)
     z, valid = sorted_by(ascending_order(z, mask), z, mask)
     index, steps = grid(mask, z)
-    mu = _smooth_order_statistics(z, jnp.minimum(softness, 1), valid)
-    return jnp.where(valid, _relax(index, steps * softness, mu, valid), 0).astype(dtype)
+    centre, mu = _smooth_order_statistics(z, jnp.minimum(softness, 1), valid)
+    return jnp.where(valid, centre + _relax(index, steps * softness, mu, valid), 0).astype(dtype)
 
 
 def soft_rank(z: Array, softness: Softness = 0.1, mask: Array | None = None) -> Array:
@@ -258,8 +265,8 @@ def soft_rank(z: Array, softness: Softness = 0.1, mask: Array | None = None) -> 
     order = ascending_order(z, mask)
     z, valid = sorted_by(order, z, mask)
     index, steps = grid(mask, z)
-    mu = _smooth_order_statistics((index + 1) / steps, jnp.minimum(softness, 1), valid)
+    centre, mu = _smooth_order_statistics((index + 1) / steps, jnp.minimum(softness, 1), valid)
     ends = tie_ends(z, valid)
-    ranks = block_mean(_relax(tied(z, ends), softness, mu, valid), ends) * steps
+    ranks = block_mean(centre + _relax(tied(z, ends), softness, mu, valid), ends) * steps
     (ranks,) = sorted_by(inverse_order(order), ranks)
     return jnp.where(mask, ranks, 0).astype(dtype)
