@@ -232,7 +232,7 @@ def modes_of(algorithm):
     return [mode for mode in MODES if mode in ALGORITHMS[algorithm].modes]
 
 
-EVERYDAY = [("softsort", "smooth"), ("neuralsort", "smooth"), ("sorting_network", "c1"), ("fast_soft_sort", "c0")]
+EVERYDAY = [("neuralsort", "smooth"), ("fast_soft_sort", "c0")]
 each_algorithm_and_mode = pytest.mark.parametrize(
     ("algorithm", "mode"),
     [

@@ -15,7 +15,7 @@ import softtypes as sft
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 DTYPES = (*FLOATS, "int32", "bool")
-EVERYDAY = ("float32", "int32")
+EVERYDAY = ("float32",)
 each_dtype = pytest.mark.parametrize(
     "dtype", [pytest.param(dtype, marks=() if dtype in EVERYDAY else pytest.mark.slow) for dtype in DTYPES]
 )

@@ -120,7 +120,7 @@ def evaluated(group, mode, logic, dtype, softness=None):
 
 
 EVERYDAY = {"float64": (), "float32": ("smooth",), "float16": (), "bfloat16": ()}
-TESTED = {"float64": MODES, "float32": ("smooth", "c1"), "float16": ("c1",), "bfloat16": ("c0",)}
+TESTED = {"float64": ("smooth", "c1"), "float32": ("smooth",), "float16": ("c1",), "bfloat16": ("c0",)}
 each_dtype_and_mode = pytest.mark.parametrize(
     ("dtype", "mode"),
     [
@@ -169,7 +169,7 @@ def test_softness_0_and_mode_hard_have_the_same_gradients(group, dtype, mode):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("dtype", "mode"), [("float32", "smooth"), ("float16", "c1")])
+@pytest.mark.parametrize(("dtype", "mode"), [("float32", "smooth")])
 @pytest.mark.parametrize("row", [TINY, HUGE])
 @each_group
 def test_a_static_softness_at_either_end_agrees_with_a_traced_one(group, row, dtype, mode):
@@ -181,7 +181,7 @@ def test_a_static_softness_at_either_end_agrees_with_a_traced_one(group, row, dt
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", ["smooth", "c1"])
 @each_group
 def test_the_gradient_in_the_softness_is_a_difference_quotient(group, mode):
     for family in families_of(group, mode):

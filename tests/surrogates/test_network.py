@@ -9,6 +9,8 @@ import pytest
 
 from softtypes.surrogates import network
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def double_precision():

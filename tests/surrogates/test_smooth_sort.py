@@ -9,6 +9,8 @@ import pytest
 
 from softtypes.surrogates import smooth_sort
 
+pytestmark = pytest.mark.slow
+
 DATA = np.array([[0.42, 0.22, 0.97, 0.57, 0.31], [-0.3, 1.2, 0.4, 0.45, 0.41]])
 OPERATORS = {"sort": smooth_sort.soft_sort, "rank": smooth_sort.soft_rank}
 COMPILED = {name: jax.jit(fn) for name, fn in OPERATORS.items()}

@@ -31,6 +31,7 @@ def sort(n):
 
 
 STATISTICS = [maximum, median, top_3, sort]
+FEW = [median, sort]
 
 
 def rows(n):
@@ -115,7 +116,7 @@ def differences(f, z, step=1e-5):
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("statistic", STATISTICS)
+@pytest.mark.parametrize("statistic", FEW)
 def test_gradient_is_that_of_finite_differences(statistic, mode):
     with jax.enable_x64(True):
         z = jnp.asarray(rows(6)[0])
@@ -143,7 +144,7 @@ def test_gradient_in_softness_anchors_and_masses(mode):
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("statistic", STATISTICS)
+@pytest.mark.parametrize("statistic", FEW)
 def test_forward_mode_is_reverse_mode(statistic, mode):
     with jax.enable_x64(True):
         f = lambda z: weights(z, statistic, 0.1, mode)
