@@ -355,6 +355,14 @@ def test_a_row_with_nothing_left_is_uniform_and_has_no_value(algorithm, mode, dt
 # Scale
 
 
+def test_of_a_row_with_nothing_left_logarithms_are_those_of_the_weights():
+    x, nothing = jnp.asarray(SPREAD, jnp.float32), ~ALL
+    top = lambda x, **knobs: sft.top_k(x, 2, **knobs)[1]
+    for fn in (sft.argmax, sft.argmin, sft.argsort, top, sft.argmedian):
+        index = fn(x, where=nothing)
+        np.testing.assert_allclose(np.exp(index.log_probs()), index.probs, rtol=1e-6)
+
+
 @each_case
 @pytest.mark.parametrize("scale", SCALES)
 def test_nothing_depends_on_the_scale_of_the_data(algorithm, mode, dtype, scale):

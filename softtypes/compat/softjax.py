@@ -88,7 +88,7 @@ def _peer(ours: Callable, weights: bool = False, /, **parameters) -> Callable[..
 
     peer.__name__ = peer.__qualname__ = ours.__name__
     peer.__doc__ = f"As softjax's `{ours.__name__}`. {(getdoc(ours) or '').partition(BLANK)[0]}"
-    peer.__signature__ = signature  # type: ignore[attr-defined]
+    vars(peer)["__signature__"] = signature  # what `inspect` shows
     return peer
 
 

@@ -189,10 +189,7 @@ def log_weights(x: Array, wanted: Wanted, ordering: Ordering, relaxation: Relaxa
     if logs is None:
         return None
     exact = jnp.where(_exact_weights(row, wanted.positions, wide.dtype) > 0, 0, -jnp.inf)
-    logs = jnp.where((inside & _soft(relaxation))[..., None], logs, exact)
-    if ordering.where is not None:
-        logs = jnp.where(ordering.where.any(-1)[..., None, None], logs, -np.log(x.shape[-1]))
-    return logs.astype(x.dtype)
+    return jnp.where((inside & _soft(relaxation))[..., None], logs, exact).astype(x.dtype)
 
 
 def _soft(relaxation: Relaxation) -> Array | bool:
@@ -270,11 +267,12 @@ def first(x: Array, k: int | None) -> Wanted:
     return Wanted("sort" if k is None else "top", iota_like(x)[..., :k])
 
 
-def uniform_where_empty(rows: Array, where: Array | None) -> Array:
-    """A row in which nothing counts has uniform weights."""
+def uniform_where_empty(rows: Array, where: Array | None, logs: bool = False) -> Array:
+    """A row in which nothing counts has uniform weights, or the logarithms of these."""
     if where is None:
         return rows
-    return jnp.where(where.any(-1)[..., None, None], rows, 1 / rows.shape[-1])
+    n = rows.shape[-1]
+    return jnp.where(where.any(-1)[..., None, None], rows, -np.log(n) if logs else 1 / n)
 
 
 def nan_where_empty(out: Array, where: Array | None) -> Array:
@@ -327,13 +325,16 @@ QUANTILE_METHODS = ("linear", "lower", "higher", "nearest", "midpoint", "inverte
 
 
 class Quantiles(NamedTuple):
-    """Which quantiles: a vector `q` in units of `1 / per`, jnp's method, and what counts, and for how much."""
+    """Which quantiles: `q` in units of `1 / per`, jnp's method, and what counts, and for how much.
 
-    q: Array
+    The rules take a vector `q`, and `where` and `shares` in the form of the rows.
+    """
+
+    q: Any
     per: int  # 1, or 100 for percentiles
     method: str
-    where: Array | None  # (..., n)
-    shares: Array | None  # (..., n)
+    where: Any
+    shares: Any
 
 
 def quantile(x: Array, asked: Quantiles) -> tuple[Wanted, Array | None, Ordering]:

@@ -10,7 +10,7 @@ from softtypes.surrogates.laplace import laplace_sums
 from softtypes.surrogates.modes import Mode
 from softtypes.surrogates.ratio import Softness, ratio
 
-SMALL = 64  # up to this many entries the matrix of weights is quicker
+SMALL = 16  # up to this many entries the matrix of weights is as quick, and compiles sooner
 
 
 class SoftSort(Algorithm):

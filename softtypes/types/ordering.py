@@ -57,7 +57,7 @@ class OrderingMethods(SoftValue):
         ordering = Ordering(descending=largest, nan_first=True, where=mask)
         ask = (rows.soft, rules.extreme(rows.soft), ordering, relaxation, "softsort")
         weights = rules.uniform_where_empty(rules.weights(*ask), mask)[..., 0, :]
-        logs = lambda: _map(rules.log_weights(*ask), lambda a: a[..., 0, :])
+        logs = lambda: _map(rules.log_weights(*ask), lambda a: rules.uniform_where_empty(a, mask, logs=True)[..., 0, :])
         return _index(weights, rules.hard_extreme_index(rows.hard, largest, mask), logs, axes, keepdims)
 
     # Sorting
@@ -122,25 +122,25 @@ class OrderingMethods(SoftValue):
         self, q, axis=None, method: str = "linear", keepdims: bool = False, *, weights=None, where=None, **relaxation
     ):
         """The relaxed q-th quantile over axes; a vector q comes first in the shape."""
-        return self._quantile(q, 1, axis, method, keepdims, weights, where, relaxation)
+        return self._quantile(Quantiles(q, 1, method, where, weights), axis, keepdims, relaxation)
 
     def argquantile(
         self, q, axis=None, method: str = "linear", keepdims: bool = False, *, weights=None, where=None, **relaxation
     ):
         """The relaxed index of the q-th quantile; the hard index is that of the nearer order statistic."""
-        return self._arg_quantile(q, 1, axis, method, keepdims, weights, where, relaxation)
+        return self._arg_quantile(Quantiles(q, 1, method, where, weights), axis, keepdims, relaxation)
 
     def percentile(
         self, q, axis=None, method: str = "linear", keepdims: bool = False, *, weights=None, where=None, **relaxation
     ):
         """The relaxed quantile at `q / 100`."""
-        return self._quantile(q, 100, axis, method, keepdims, weights, where, relaxation)
+        return self._quantile(Quantiles(q, 100, method, where, weights), axis, keepdims, relaxation)
 
     def argpercentile(
         self, q, axis=None, method: str = "linear", keepdims: bool = False, *, weights=None, where=None, **relaxation
     ):
         """The relaxed index of the quantile at `q / 100`, a SoftIndex."""
-        return self._arg_quantile(q, 100, axis, method, keepdims, weights, where, relaxation)
+        return self._arg_quantile(Quantiles(q, 100, method, where, weights), axis, keepdims, relaxation)
 
     def median(self, axis=None, keepdims: bool = False, *, where=None, **relaxation):
         """The relaxed median over axes."""
@@ -150,35 +150,35 @@ class OrderingMethods(SoftValue):
         """The relaxed index of the median, a SoftIndex."""
         return self.argquantile(0.5, axis, "midpoint", keepdims, where=where, **relaxation)
 
-    def _quantile(self, q, per: int, axis, method: str, keepdims: bool, weights, where, knobs: Mapping):
-        axes = canonical_axes(axis, self.ndim)
-        rows, asked, relaxation = self._asked(q, per, axes, method, weights, where, knobs)
+    def _quantile(self, asked: Quantiles, axis, keepdims: bool, knobs: Mapping):
+        axes, shape = canonical_axes(axis, self.ndim), jnp.shape(asked.q)
+        rows, asked, relaxation = self._quantile_rows(asked, axes, knobs)
         wanted, upper, ordering = rules.quantile(rows.soft, asked)
         soft = rules.between(rules.values(rows.soft, wanted, ordering, relaxation, "neuralsort"), upper)
         soft = rules.nan_where_empty(soft, asked.where)
-        hard = rules.hard_quantile(rows.hard, asked)
-        soft, hard = (_first_shaped(a, jnp.shape(q)) for a in (soft, hard))
-        return self._reduced_to(soft, hard, axes, keepdims, jnp.ndim(q))
+        soft, hard = (_first_shaped(a, shape) for a in (soft, rules.hard_quantile(rows.hard, asked)))
+        return self._reduced_to(soft, hard, axes, keepdims, len(shape))
 
-    def _arg_quantile(self, q, per: int, axis, method: str, keepdims: bool, weights, where, knobs: Mapping):
-        axes = canonical_axes(axis, self.ndim)
-        rows, asked, relaxation = self._asked(q, per, axes, method, weights, where, knobs)
+    def _arg_quantile(self, asked: Quantiles, axis, keepdims: bool, knobs: Mapping):
+        axes, shape = canonical_axes(axis, self.ndim), jnp.shape(asked.q)
+        rows, asked, relaxation = self._quantile_rows(asked, axes, knobs)
         wanted, upper, ordering = rules.quantile(rows.soft, asked)
         upper = None if upper is None else upper[..., None]
         ask = (rows.soft, wanted, ordering, relaxation, "neuralsort")
-        soft = rules.uniform_where_empty(rules.between(rules.weights(*ask), upper, -2), asked.where)
-        first = lambda rows: _first_shaped(rows, jnp.shape(q), -2)
-        logs = lambda: _map(rules.log_weights(*ask), lambda a: first(rules.log_between(a, upper, -2)))
-        hard = _first_shaped(rules.hard_quantile_index(rows.hard, asked), jnp.shape(q))
-        return _index(first(soft), hard, logs, tuple(a + jnp.ndim(q) for a in axes), keepdims)
+        placed = lambda a, logs: _first_shaped(rules.uniform_where_empty(a, asked.where, logs), shape, -2)
+        soft = placed(rules.between(rules.weights(*ask), upper, -2), False)
+        logs = lambda: _map(rules.log_weights(*ask), lambda a: placed(rules.log_between(a, upper, -2), True))
+        hard = _first_shaped(rules.hard_quantile_index(rows.hard, asked), shape)
+        return _index(soft, hard, logs, tuple(a + len(shape) for a in axes), keepdims)
 
-    def _asked(self, q, per: int, axes: tuple[int, ...], method: str, weights, where, knobs: Mapping):
-        """Rows, the quantiles that are asked of them, and the relaxation per row."""
-        rows, mask, relaxation = self._rows(axes, where, knobs)
+    def _quantile_rows(self, asked: Quantiles, axes: tuple[int, ...], knobs: Mapping):
+        """Rows, the quantiles that are asked of them in the form that the rules take, and the relaxation per row."""
+        rows, mask, relaxation = self._rows(axes, asked.where, knobs)
         _check_not_empty("quantile", rows.soft)
-        rules.check_quantiles(q, per)
-        q = jnp.asarray(q, wide_dtype(rows.soft.dtype)).ravel()
-        return rows, Quantiles(q, per, method, mask, _along(weights, self.shape, axes)), relaxation
+        rules.check_quantiles(asked.q, asked.per)
+        q = jnp.asarray(asked.q, wide_dtype(rows.soft.dtype)).ravel()
+        shares = _along(asked.shares, self.shape, axes)
+        return rows, asked._replace(q=q, where=mask, shares=shares), relaxation
 
     # What they share
 

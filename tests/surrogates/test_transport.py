@@ -97,6 +97,11 @@ def test_no_softness_and_no_scale_gives_a_number_that_is_not_finite(scale, softn
 # --- derivatives
 
 
+# Of the largest derivative. In the sparse modes anchors may share few inputs: the system is close to singular, and the
+# iterative solution is good to the root of the rounding.
+SOLVED = {"smooth": 1e-13} | dict.fromkeys(("c0", "c1", "c2"), 2e-8)
+
+
 def scalar(statistic, mode, softness):
     """A function of one row whose derivatives see every weight."""
 
@@ -150,7 +155,7 @@ def test_forward_mode_is_reverse_mode(statistic, mode):
         f = lambda z: weights(z, statistic, 0.1, mode)
         jacobians = jax.jit(jax.vmap(lambda row: (jax.jacfwd(f)(row), jax.jacrev(f)(row))))
         for forward, reverse in zip(*map(np.asarray, jacobians(jnp.asarray(rows(6)))), strict=True):
-            np.testing.assert_allclose(forward, reverse, atol=1e-7 * (1 + np.abs(forward).max()))
+            np.testing.assert_allclose(forward, reverse, atol=SOLVED[mode] * (1 + np.abs(forward).max()))
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -204,7 +209,7 @@ def test_mask_is_dropping_the_elements(mode):
         np.testing.assert_array_equal(kept[:, ~mask], 0)
         gradient = jax.jit(jax.grad(lambda full: f(full, mask)[1] @ jnp.arange(8.0)))(full)
         expected = jax.jit(jax.grad(lambda z: f(z, None)[1] @ jnp.array([1.0, 2, 3, 5, 6, 7])))(z)
-        np.testing.assert_allclose(gradient[mask], expected, rtol=1e-5, atol=1e-7)
+        np.testing.assert_allclose(gradient[mask], expected, rtol=0, atol=SOLVED[mode] * np.abs(expected).max())
         np.testing.assert_array_equal(gradient[~mask], 0)
 
 
