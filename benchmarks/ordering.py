@@ -1,166 +1,189 @@
-"""Time, compile time and memory of soft sorting and ranking beside the hard operator and softjax.
+"""Time, compile time, memory and error of the ordering operators beside jax.numpy and every peer that is installed.
 
-    python benchmarks/ordering.py [--quick] [--algorithms softsort ...] [--modes smooth ...] [--csv FILE]
+    python benchmarks/ordering.py [--quick] [--operators sort ...] [--algorithms softsort ...] [--modes smooth ...]
+                                  [--shapes 1024 256x1024 ...] [--dtypes float32 ...] [--csv FILE] [--pictures FOLDER]
 
-Every figure is of a compiled value with its gradient, in float32, all contestants in turns in one run, the median of
-the repeats. softjax takes part where it is installed. A contestant whose matrix would not fit is left out and shown as
-"-". The error is that of our gradient against our own in float64, relative to its largest entry.
+All contestants of a line take turns in one run, and each figure is the median of its repeats: forward, and with the
+gradient. "x" is the time of a peer over ours, with the gradient: above 1 we are faster. "-" is what a contestant
+can't do, or what would need a matrix that does not fit. The errors are those of our float32 value and gradient against
+our own in float64, relative to their largest entry; the slope is that of log time over log n, from n = 4,096.
 """
 
 import argparse
 import csv
-import importlib.util
+import math
 import os
 import platform
 import statistics
 import time
-from collections.abc import Callable
-from importlib.metadata import version
-from typing import NamedTuple
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from contestants import Problem, ours, present, versions, with_gradient
 
-import softtypes as sft
-
-SHAPES = ((64,), (1024,), (4096,), (16384,), (131072,), (1048576,), (64, 256), (256, 1024))
-QUICK = ((1024,), (4096,), (16384,), (256, 1024))
-MATRIX_LIMIT = 2**28  # entries of a matrix of weights that a contestant may make
-LINEAR = {("softsort", "smooth"), *(("fast_soft_sort", mode) for mode in ("smooth", "c0", "c1", "c2"))}
-
-
-class Result(NamedTuple):
-    """Milliseconds of a run, seconds of the compilation, megabytes of temporary memory."""
-
-    run: float
-    compile: float
-    memory: float
+SHAPES = ("64", "1024", "4096", "16384", "131072", "1048576", "64x256", "256x1024")
+QUICK = ("1024", "4096", "256x1024")
+OPERATORS = ("sort", "rank", "max", "median", "top_k")
+ALGORITHMS = ("softsort", "neuralsort", "fast_soft_sort", "ot", "sorting_network")
+ERROR_LIMIT = 2**18  # entries up to which the error is looked at
 
 
-def ours(operator: str, algorithm: str, mode: str) -> Callable:
-    fn = getattr(sft, operator)
-    return lambda x: fn(x, axis=-1, algorithm=algorithm, mode=mode)
-
-
-def peer(operator: str, algorithm: str, mode: str) -> Callable:
-    import softjax
-
-    fn = getattr(softjax, operator)
-    return lambda x: fn(x, axis=-1, method=algorithm, mode=mode)
-
-
-def exact(x):
-    return jnp.sort(x, -1)
-
-
-def with_gradient(fn: Callable) -> Callable:
-    """The value, and its gradient against a fixed direction."""
-
-    def run(x):
-        value, pull = jax.vjp(fn, x)
-        return value, pull(jnp.cos(jnp.arange(value.size, dtype=value.dtype)).reshape(value.shape))[0]
-
-    return run
-
-
-def prepared(fn: Callable, x) -> tuple[Callable, float, float]:
-    start = time.perf_counter()
-    compiled = jax.jit(with_gradient(fn)).lower(x).compile()
-    seconds = time.perf_counter() - start
-    analysis = compiled.memory_analysis()
-    jax.block_until_ready(compiled(x))
-    return compiled, seconds, analysis.temp_size_in_bytes / 2**20 if analysis else float("nan")
-
-
-def measured(contestants: dict[str, Callable], x, budget: float) -> dict[str, Result]:
-    """All in turns until the time is spent, at least three times each."""
-    ready = {name: prepared(fn, x) for name, fn in contestants.items()}
+def measured(problem: Problem, contestants: dict, gradient: bool, budget: float) -> dict[str, tuple]:
+    """Milliseconds, seconds of compilation and megabytes of each, in turns until the time is spent."""
+    ready = {name: prepare(problem, gradient) for name, prepare in contestants.items()}
+    ready = {name: prepared for name, prepared in ready.items() if prepared is not None}
     times = {name: [] for name in ready}
+    for prepared in ready.values():
+        prepared.run()
     start = time.perf_counter()
-    while len(times["jnp.sort"]) < 3 or (time.perf_counter() - start < budget and len(times["jnp.sort"]) < 30):
-        for name, (compiled, *_) in ready.items():
+    while len(times["jnp"]) < 3 or (time.perf_counter() - start < budget and len(times["jnp"]) < 30):
+        for name, prepared in ready.items():
             begin = time.perf_counter()
-            jax.block_until_ready(compiled(x))
+            prepared.run()
             times[name].append(time.perf_counter() - begin)
-    return {name: Result(1e3 * statistics.median(times[name]), *ready[name][1:]) for name in ready}
+    return {name: (1e3 * statistics.median(times[name]), p.compile, p.memory) for name, p in ready.items()}
 
 
-def error(fn: Callable, x) -> float:
-    """Of the float32 gradient."""
-    single = np.asarray(jax.jit(with_gradient(fn))(x)[1])
+def errors(problem: Problem) -> tuple[float, float]:
+    """Of the float32 value and gradient."""
+    run = jax.jit(with_gradient(ours(problem)))
+    single = jax.tree.map(np.asarray, run(jnp.asarray(problem.x, "float32")))
     with jax.enable_x64(True):
-        double = np.asarray(jax.jit(with_gradient(fn))(jnp.asarray(np.asarray(x), "float64"))[1])
-    return float(np.abs(single - double).max() / np.abs(double).max())
+        double = jax.tree.map(np.asarray, run(jnp.asarray(np.asarray(problem.x, "float32"), "float64")))
+    relative = lambda a, b: float(np.abs(a - b).max() / max(np.abs(b).max(), 1e-300))
+    return relative(single[0], double[0]), relative(single[1], double[1])
 
 
-def fits(algorithm: str, mode: str, shape: tuple[int, ...], whose: str) -> bool:
-    linear = (algorithm, mode) in LINEAR if whose == "ours" else algorithm == "fast_soft_sort"
-    return linear or int(np.prod(shape)) * shape[-1] <= MATRIX_LIMIT
-
-
-def row(operator: str, algorithm: str, mode: str, shape: tuple[int, ...], budget: float) -> dict:
-    x = jnp.asarray(np.random.default_rng(0).normal(size=shape), "float32")
-    contestants = {"jnp.sort": exact}
-    if fits(algorithm, mode, shape, "ours"):
-        contestants["ours"] = ours(operator, algorithm, mode)
-    if importlib.util.find_spec("softjax") and fits(algorithm, mode, shape, "softjax"):
-        contestants["softjax"] = peer(operator, algorithm, mode)
-    results = measured(contestants, x, budget)
-    out = {"operator": operator, "algorithm": algorithm, "mode": mode, "shape": "x".join(map(str, shape))}
-    for name in ("jnp.sort", "ours", "softjax"):
-        for what, figure in zip(Result._fields, results.get(name, Result(*[float("nan")] * 3)), strict=True):
-            out[f"{name} {what}"] = figure
-    out["error"] = error(contestants["ours"], x) if "ours" in results and np.prod(shape) <= 2**18 else float("nan")
+def line(problem: Problem, contestants: dict, budget: float) -> dict:
+    """One row of the table."""
+    out = {"operator": problem.operator, "algorithm": problem.algorithm, "mode": problem.mode}
+    out |= {"shape": "x".join(map(str, problem.x.shape)), "dtype": str(problem.x.dtype)}
+    forward = measured(problem, contestants, False, budget / 2)
+    both = measured(problem, contestants, True, budget)
+    for name in contestants:
+        out[f"{name} forward"] = forward.get(name, (math.nan,))[0]
+        out[f"{name} run"], out[f"{name} compile"], out[f"{name} memory"] = both.get(name, (math.nan,) * 3)
+    small = problem.x.size <= ERROR_LIMIT and problem.x.dtype == np.float32
+    out["value error"], out["gradient error"] = errors(problem) if small else (math.nan, math.nan)
     return out
 
 
+# The table
+
+
 def shown(figure: float, form: str) -> str:
-    return "-" if np.isnan(figure) else format(figure, form)
+    return "-" if math.isnan(figure) else format(figure, form)
 
 
-def printed(out: dict) -> str:
-    quotient = lambda a, b: out[f"{a} run"] / out[f"{b} run"]
-    cells = [f"{out['operator']:<6}{out['algorithm']:<16}{out['mode']:<8}{out['shape']:>9}"]
-    cells += [f"{shown(out[f'{name} run'], '.2f'):>11}" for name in ("jnp.sort", "ours", "softjax")]
-    cells += [f"{shown(quotient('ours', 'jnp.sort'), '.2f'):>10}", f"{shown(quotient('softjax', 'ours'), '.1f'):>10}"]
-    cells += [f"{shown(out[f'{name} compile'], '.1f'):>8}" for name in ("ours", "softjax")]
-    cells += [f"{shown(out[f'{name} memory'], '.1f'):>9}" for name in ("ours", "softjax")]
-    return "".join([*cells, f"{shown(out['error'], '.0e'):>8}"])
+def header(names: list[str]) -> str:
+    peers = [name for name in names if name != "ours"]
+    cells = [f"{'operator, algorithm, mode, shape, dtype':<53}{'ours fwd':>10}{'ours':>10}"]
+    cells += [f"{f'{name} x':>17}" for name in peers]
+    cells += [f"{'compile s':>10}{'softjax':>8}{'MB':>8}{'softjax':>9}{'value':>8}{'grad':>8}"]
+    return "".join(cells)
 
 
-HEADER = "\n".join(
-    (
-        f"{'':<39}{'ms':>11}{'ms':>11}{'ms':>11}{'ours /':>10}{'softjax':>10}{'compile s':>16}{'memory MB':>18}",
-        f"{'operator, algorithm, mode, shape':<39}{'jnp.sort':>11}{'ours':>11}{'softjax':>11}{'jnp.sort':>10}"
-        f"{'/ ours':>10}{'ours':>8}{'softjax':>8}{'ours':>9}{'softjax':>9}{'error':>8}",
-    )
-)
+def printed(out: dict, names: list[str]) -> str:
+    get = lambda key: out.get(key, math.nan)
+    what = (out[key] for key in ("operator", "algorithm", "mode", "shape", "dtype"))
+    cells = ["{:<7}{:<17}{:<8}{:>10} {:<10}".format(*what)]
+    cells += [f"{shown(out['ours forward'], '.2f'):>10}{shown(out['ours run'], '.2f'):>10}"]
+    peers = [name for name in names if name != "ours"]
+    cells += [f"{shown(out[f'{name} run'] / out['ours run'], '.2f'):>17}" for name in peers]
+    cells += [f"{shown(out['ours compile'], '.1f'):>10}{shown(get('softjax compile'), '.1f'):>8}"]
+    cells += [f"{shown(out['ours memory'], '.1f'):>8}{shown(get('softjax memory'), '.1f'):>9}"]
+    return "".join([*cells, *(f"{shown(out[f'{what} error'], '.0e'):>8}" for what in ("value", "gradient"))])
+
+
+def slopes(lines: list[dict]) -> list[str]:
+    """Of log time over log n, for each operator on single rows of 4,096 entries and more."""
+    kinds = {}
+    for out in lines:
+        if out["shape"].isdigit() and int(out["shape"]) >= 4096 and not math.isnan(out["ours run"]):
+            key = f"{out['operator']:<7}{out['algorithm']:<17}{out['mode']:<8}{out['dtype']}"
+            kinds.setdefault(key, []).append((math.log(int(out["shape"])), math.log(out["ours run"])))
+    return [f"{key:<45}{np.polyfit(*np.transpose(at), 1)[0]:.2f}" for key, at in kinds.items() if len(at) > 1]
+
+
+def draw(lines: list[dict], names: list[str], folder: Path) -> None:
+    """Time over n of all contestants, one picture for each operator, algorithm and mode."""
+    import matplotlib.pyplot as plt
+
+    folder.mkdir(parents=True, exist_ok=True)
+    kinds = {}
+    for out in lines:
+        if out["shape"].isdigit() and out["dtype"] == "float32":
+            kinds.setdefault((out["operator"], out["algorithm"], out["mode"]), []).append(out)
+    for kind, rows in kinds.items():
+        figure, axes = plt.subplots(figsize=(5, 4))
+        for name in names:
+            axes.loglog([int(out["shape"]) for out in rows], [out[f"{name} run"] for out in rows], "o-", label=name)
+        axes.set(title=" ".join(kind), xlabel="n", ylabel="ms, value and gradient")
+        axes.legend()
+        figure.savefig(folder / ("-".join(kind) + ".svg"), bbox_inches="tight")
+        plt.close(figure)
+
+
+def write(lines: list[dict], path: str) -> None:
+    with open(path, "w", newline="") as file:
+        writer = csv.DictWriter(file, lines[0].keys())
+        writer.writeheader()
+        writer.writerows(lines)
+
+
+# The command
+
+
+def asked():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="sort and rank on three shapes, under 5 minutes")
+    parser.add_argument("--operators", nargs="+", choices=OPERATORS)
+    parser.add_argument("--algorithms", nargs="+", choices=ALGORITHMS)
+    parser.add_argument("--modes", nargs="+", default=["smooth", "c0"])
+    parser.add_argument("--shapes", nargs="+", help="such as 1024 or 256x1024")
+    parser.add_argument("--dtypes", nargs="+", default=["float32"])
+    parser.add_argument("--peers", nargs="+", help="contestants to take, of those installed")
+    parser.add_argument("--csv")
+    parser.add_argument("--pictures", type=Path)
+    return parser.parse_args()
+
+
+def problems(options):
+    shapes = options.shapes or (QUICK if options.quick else SHAPES)
+    algorithms = options.algorithms or (ALGORITHMS[:3] if options.quick else ALGORITHMS)
+    for algorithm in algorithms:
+        for mode in options.modes:
+            for operator in options.operators or OPERATORS[: 2 if options.quick else None]:
+                if algorithm == "fast_soft_sort" and operator == "top_k":
+                    continue
+                for dtype in options.dtypes:
+                    for shape in shapes:
+                        size = tuple(map(int, shape.split("x")))
+                        x = np.random.default_rng(0).normal(size=size).astype(dtype)
+                        yield Problem(operator, algorithm, mode, x)
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="four shapes, under 5 minutes")
-    parser.add_argument("--algorithms", nargs="+", default=["softsort", "neuralsort", "fast_soft_sort"])
-    parser.add_argument("--modes", nargs="+", default=["smooth", "c0"])
-    parser.add_argument("--csv")
-    options = parser.parse_args()
-    peers = f"softjax {version('softjax')}" if importlib.util.find_spec("softjax") else "softjax not installed"
-    print(f"Python {platform.python_version()}, jax {version('jax')}, {peers}")
-    print(f"{os.cpu_count()} cores, {platform.machine()}, float32, value and gradient")
-    print(HEADER)
-    rows = []
-    for algorithm in options.algorithms:
-        for mode in options.modes:
-            for operator in ("sort", "rank"):
-                for shape in QUICK if options.quick else SHAPES:
-                    rows.append(row(operator, algorithm, mode, shape, 1.0 if options.quick else 5.0))
-                    print(printed(rows[-1]), flush=True)
+    options = asked()
+    contestants = {
+        n: p for n, p in present().items() if n in ("jnp", "ours") or not options.peers or n in options.peers
+    }
+    names = list(contestants)
+    print(f"Python {platform.python_version()}, {versions()}")
+    print(f"{os.cpu_count()} cores, {platform.machine()}; ms of a forward run and of one with its gradient")
+    print(header(names))
+    lines = []
+    for problem in problems(options):
+        with jax.enable_x64(problem.x.dtype == np.float64):
+            lines.append(line(problem, contestants, 0.5 if options.quick else 4.0))
+        print(printed(lines[-1], names), flush=True)
+    print("slope of log time over log n", *slopes(lines), sep="\n")
     if options.csv:
-        with open(options.csv, "w", newline="") as file:
-            writer = csv.DictWriter(file, rows[0].keys())
-            writer.writeheader()
-            writer.writerows(rows)
+        write(lines, options.csv)
+    if options.pictures:
+        draw(lines, names, options.pictures)
 
 
 if __name__ == "__main__":

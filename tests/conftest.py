@@ -17,6 +17,26 @@ settings.register_profile(
 settings.load_profile("softtypes")
 
 
+def pytest_configure(config):
+    """Keep what is compiled for the next run; each worker its own, since one may read what another half wrote."""
+    if hasattr(config, "cache"):
+        worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
+        jax.config.update("jax_compilation_cache_dir", str(config.cache.mkdir(f"jax-{worker}")))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+# Of these every test compiles programs of its own; of the others a worker takes whole files, to compile what is shared once.
+APART = {"test_contracts.py", "test_docs.py", "test_reference.py", "test_transport.py"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.path.name not in APART:
+            item.add_marker(pytest.mark.xdist_group(item.path.name))
+
+
 @pytest.fixture
 def x64():
     """Double precision for one test."""

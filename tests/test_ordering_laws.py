@@ -138,7 +138,8 @@ def observe(algorithm, mode, dtype=np.float64, x=X):
     wide = dtype == np.float64
     names = tuple(names_of(algorithm, OPERATORS if wide else FEW))
     with jax.enable_x64(wide), np.errstate(over="ignore"):
-        out = program(algorithm, mode, names, wide)(x.astype(dtype), WHERE, SOFTNESS.astype(dtype))
+        run = program(algorithm, mode, names, wide and (algorithm, mode) in PAIRS)
+        out = run(x.astype(dtype), WHERE, SOFTNESS.astype(dtype))
         return jax.tree.map(np.asarray, out)
 
 
@@ -157,10 +158,11 @@ class Row:
 
 
 EVERY_DAY = [("neuralsort", "smooth")]
-# the gradients of every algorithm in every mode are compared in test_reference; the laws hold one or two modes of each
+# derivatives are compared in every mode, the laws hold in one or two of each algorithm: only the projection differs
 LOOKED_AT = {"softsort": ("smooth", "c1"), "neuralsort": ("smooth", "c2"), "ot": ("smooth",)}
 LOOKED_AT |= {"sorting_network": ("c2",), "fast_soft_sort": ("c0",), "smooth_sort": ("smooth",)}
 PAIRS = [(algorithm, mode) for algorithm in ALGORITHMS for mode in LOOKED_AT[algorithm]]
+EVERY = [(name, mode) for name, algorithm in ALGORITHMS.items() for mode in algorithm.modes]
 # single precision: every algorithm once
 SINGLE = [("softsort", "c0"), ("neuralsort", "c1"), ("sorting_network", "c2"), ("fast_soft_sort", "smooth")]
 SINGLE += [("ot", "smooth"), ("smooth_sort", "smooth")]
@@ -205,7 +207,7 @@ def differences(algorithm, mode, key):
     return jax.tree.map(lambda *a: np.stack(a), *columns)
 
 
-@each_pair
+@pytest.mark.parametrize(("algorithm", "mode"), [marked(pair, EVERY_DAY) for pair in EVERY])
 def test_derivatives_are_those_of_finite_differences(algorithm, mode):
     """Forwards of every operator, backwards of a mixture of all, and the Hessian of a mixture of some.
 
@@ -220,6 +222,8 @@ def test_derivatives_are_those_of_finite_differences(algorithm, mode):
         np.testing.assert_allclose(slopes, expected, rtol=0, atol=tolerance * steep, err_msg=name)
         mixture = mixture + (slopes * cotangents(slopes[0])).sum(tuple(range(2, slopes.ndim))).T
     np.testing.assert_allclose(found["backwards"][PLACES], mixture, rtol=1e-9, atol=1e-9)
+    if "hessian" not in found:
+        return
     expected = differences(algorithm, mode, "slope")
     hessian = found["hessian"][:, PLACES]
     bent = max(np.abs(hessian).max(), 1)

@@ -12,7 +12,7 @@ from jax import lax
 import softtypes as sft
 
 ROW = np.array([0.3, -1.2, 2.5, 0.31, -0.4], np.float32)
-MODES = ("smooth", "c0", "c1", "c2")
+MODES = ("smooth", "c1")  # the others in test_ordering_laws.py
 VALUES = ("max", "min", "median", "sort", "rank")
 
 

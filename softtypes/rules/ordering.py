@@ -18,7 +18,7 @@ from jax.sharding import AxisType, PartitionSpec
 from softtypes._lift import as_float, effective_softness, float_dtype, iota_like, wide_dtype
 from softtypes._relaxation import Relaxation, check_choice
 from softtypes.surrogates import contraction
-from softtypes.surrogates.algorithm import Algorithm, Request, Row
+from softtypes.surrogates.algorithm import Algorithm, Request, Row, inverse
 from softtypes.surrogates.algorithms import ALGORITHMS
 from softtypes.surrogates.modes import MODES
 from softtypes.surrogates.standardize import deviation, moments, standardize
@@ -67,8 +67,25 @@ def reverse(x: Array) -> Array:
 
 def _order(level: Array, signed: Array) -> Array:
     places = iota_like(level)  # not of `signed`: what is differentiated is not seen to be sharded
+    if jnp.issubdtype(signed.dtype, jnp.floating):
+        return lax.sort((_integer_keys(level, signed), places), num_keys=1, is_stable=True)[1]
     value = jnp.where(level == 0, signed, jnp.zeros_like(signed))
     return lax.sort((level, value, places), num_keys=2, is_stable=True)[2]
+
+
+def _integer_keys(level: Array, signed: Array) -> Array:
+    """Integers in the order of the levels and, within level 0, of the finite values.
+
+    The bits of a float are in its order, once those of negative ones are turned round. XLA sorts integers 2 to 4
+    times as fast as floats.
+    """
+    integer = jnp.dtype(f"int{8 * signed.dtype.itemsize}")
+    first, last = jnp.iinfo(integer).min, jnp.iinfo(integer).max  # of no finite value, nor are those beside them
+    value = jnp.where((level == 0) & (signed != 0), signed, jnp.zeros_like(signed))  # not -0.0, which 0.0 equals
+    bits = lax.bitcast_convert_type(lax.stop_gradient(value), integer)
+    keys = jnp.where(bits < 0, bits ^ last, bits)
+    outside = jnp.where(level < 0, first + 2 + level.astype(integer), last - 3 + level.astype(integer))
+    return jnp.where(level == 0, keys, outside)
 
 
 def _first(level: Array, signed: Array) -> Array:
@@ -315,7 +332,7 @@ def exact_ranks(x: Array, ordering: Ordering) -> Array:
     closing = jnp.where(jnp.concatenate([changes, edge], -1), places, x.shape[-1])
     last = lax.cummin(closing, axis=x.ndim - 1, reverse=True)
     shared = 1 + (first + last).astype(float_dtype(x)) / 2
-    rank = jnp.take_along_axis(shared, jnp.argsort(order, -1), -1)
+    rank = jnp.take_along_axis(shared, inverse(order), -1)
     return rank if ordering.where is None else jnp.where(ordering.where, rank, 0)
 
 

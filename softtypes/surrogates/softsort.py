@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from jax import Array
 
-from softtypes.surrogates.algorithm import Algorithm, Request, Row, per_matrix, positions_along
+from softtypes.surrogates.algorithm import Algorithm, Request, Row, inverse, per_matrix, positions_along
 from softtypes.surrogates.laplace import laplace_sums
 from softtypes.surrogates.modes import Mode
 from softtypes.surrogates.ratio import Softness, ratio
@@ -39,7 +39,7 @@ class SoftSort(Algorithm):
         places = positions_along(row)
         if _is_separable(row, mode):
             numbers = (1 + places - row.start).astype(row.keys.dtype)
-            return jnp.take_along_axis(_averaged(row, numbers, softness), jnp.argsort(row.order, -1), -1)
+            return jnp.take_along_axis(_averaged(row, numbers, softness), inverse(row.order), -1)
         distances = _distances(row, jnp.minimum(places, row.count - 1) * jnp.ones_like(row.order))
         gaps = -jnp.swapaxes(distances, -1, -2)
         logits = jnp.where((places < row.count)[..., None, :], gaps, -jnp.inf)
@@ -50,7 +50,7 @@ class SoftSort(Algorithm):
 
 def _distances(row: Row, positions: Array) -> Array:
     """`abs(z_(k) - z_j)`, `(..., k, n)`; its derivative at a tie is that of the order, as in the neighbourhood."""
-    own = jnp.argsort(row.order, -1).astype(jnp.int32)[..., None, :] - row.start[..., None]
+    own = inverse(row.order)[..., None, :] - row.start[..., None]
     gaps = row.statistics(positions)[..., :, None] - row.keys[..., None, :]
     return jnp.where(positions[..., :, None] > own, gaps, -gaps)
 

@@ -1,0 +1,220 @@
+"""Who takes part in the benchmark of the ordering operators: this library, jax.numpy and its peers, where installed.
+
+A contestant prepares a run: a function without arguments that computes the operator on the data, forward or with the
+gradient against a fixed direction, and waits for the result. What it can't do it answers with None.
+"""
+
+import importlib.util
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import softtypes as sft
+
+SOFTNESS = 0.1
+TOP = 5
+MATRIX_LIMIT = 2**28  # entries of a matrix of weights that a contestant may make
+ROWS_ONLY = ("sort", "rank")
+WITH_MATRIX = ("ot", "sorting_network")  # of ours
+
+
+class Problem(NamedTuple):
+    """An operator on rows, `x` a float array `(..., n)`."""
+
+    operator: str
+    algorithm: str
+    mode: str
+    x: np.ndarray
+
+    @property
+    def matrix(self) -> int:
+        """Entries of a matrix of weights for each row, as many rows of it as the operator asks for."""
+        rows = {"max": 1, "median": 2, "top_k": TOP}.get(self.operator, self.x.shape[-1])
+        return self.x.size * rows
+
+
+class Prepared(NamedTuple):
+    """A run, how many seconds it took to compile, and the megabytes of its temporary memory."""
+
+    run: Callable[[], object]
+    compile: float = float("nan")
+    memory: float = float("nan")
+
+
+# Contestants on jax: an operator is a function of the data
+
+
+def with_gradient(fn: Callable) -> Callable:
+    """The value, and its gradient against a fixed direction."""
+
+    def run(x):
+        value, pull = jax.vjp(fn, x)
+        return value, pull(jnp.cos(jnp.arange(value.size, dtype=value.dtype)).reshape(value.shape))[0]
+
+    return run
+
+
+def compiled(fn: Callable, x: np.ndarray, gradient: bool) -> Prepared:
+    x = jnp.asarray(x)
+    start = time.perf_counter()
+    program = jax.jit(with_gradient(fn) if gradient else fn).lower(x).compile()
+    seconds = time.perf_counter() - start
+    analysis = program.memory_analysis()
+    memory = analysis.temp_size_in_bytes / 2**20 if analysis else float("nan")
+    return Prepared(lambda: jax.block_until_ready(program(x)), seconds, memory)
+
+
+EXACT = {
+    "sort": lambda x: jnp.sort(x, -1),
+    "rank": lambda x: jnp.sort(x, -1),  # the ranks have no gradient; sorting is what they cost
+    "max": lambda x: jnp.max(x, -1),
+    "median": lambda x: jnp.median(x, -1),
+    "top_k": lambda x: jax.lax.top_k(x, TOP)[0],
+}
+
+
+def exact(problem: Problem) -> Callable:
+    return EXACT[problem.operator]
+
+
+def ours(problem: Problem) -> Callable | None:
+    operator, algorithm, mode, _ = problem
+    if algorithm in WITH_MATRIX and problem.matrix > MATRIX_LIMIT:
+        return None
+    knobs = {"axis": -1, "algorithm": algorithm, "mode": mode, "softness": SOFTNESS}
+    if operator == "top_k":
+        return lambda x: sft.top_k(x, TOP, **knobs)[0]
+    return lambda x: getattr(sft, operator)(x, **knobs)
+
+
+def softjax(problem: Problem) -> Callable | None:
+    import softjax
+
+    operator, algorithm, mode, _ = problem
+    if algorithm != "fast_soft_sort" and problem.matrix > MATRIX_LIMIT:
+        return None
+    knobs = {"axis": -1, "method": algorithm, "mode": mode, "softness": SOFTNESS}
+    if operator == "top_k":
+        return lambda x: softjax.top_k(x, TOP, **knobs)[0]
+    return lambda x: getattr(softjax, operator)(x, **knobs)
+
+
+def ott(problem: Problem) -> Callable | None:
+    """Sinkhorn's algorithm to its own tolerance, at the same strength of the entropy."""
+    from ott.tools import soft_sort
+
+    if (problem.algorithm, problem.mode) != ("ot", "smooth") or problem.matrix > MATRIX_LIMIT:
+        return None
+    operators = {"sort": soft_sort.sort, "rank": soft_sort.ranks}
+    fn = operators.get(problem.operator)
+    return fn and (lambda x: fn(x, axis=-1, epsilon=SOFTNESS))
+
+
+# Contestants on numpy and torch
+
+REGULARIZATION = {"c0": "l2", "smooth": "kl"}
+
+
+def fast_soft_sort(problem: Problem, gradient: bool) -> Prepared | None:
+    from fast_soft_sort import numpy_ops
+
+    if problem.algorithm != "fast_soft_sort" or problem.mode not in REGULARIZATION or problem.operator not in ROWS_ONLY:
+        return None
+    solver = {"sort": numpy_ops.SoftSort, "rank": numpy_ops.SoftRank}[problem.operator]
+    knobs = {"regularization_strength": SOFTNESS, "regularization": REGULARIZATION[problem.mode]}
+    rows = problem.x.reshape(-1, problem.x.shape[-1]).astype(np.float64)
+    direction = np.cos(np.arange(rows.size)).reshape(rows.shape)
+
+    def run():
+        for row, along in zip(rows, direction, strict=True):
+            solved = solver(row, **knobs)
+            solved.compute()
+            if gradient:
+                solved.vjp(along)
+
+    return Prepared(run)
+
+
+def of_torch(find: Callable) -> Callable:
+    """A contestant whose operator `find(problem)` acts on a torch tensor of rows."""
+
+    def prepare(problem: Problem, gradient: bool) -> Prepared | None:
+        import torch
+
+        fn = find(problem)
+        if fn is None:
+            return None
+        rows = torch.tensor(problem.x.reshape(-1, problem.x.shape[-1]), requires_grad=gradient)
+
+        def run():
+            value = fn(rows)
+            if gradient:
+                torch.autograd.grad(value, rows, torch.ones_like(value))
+
+        return Prepared(run)
+
+    return prepare
+
+
+def torchsort(problem: Problem) -> Callable | None:
+    import torchsort
+
+    if problem.algorithm != "fast_soft_sort" or problem.mode not in REGULARIZATION:
+        return None
+    fn = {"sort": torchsort.soft_sort, "rank": torchsort.soft_rank}.get(problem.operator)
+    knobs = {"regularization": REGULARIZATION[problem.mode], "regularization_strength": SOFTNESS}
+    return fn and (lambda x: fn(x, **knobs))
+
+
+def softtorch(problem: Problem) -> Callable | None:
+    import softtorch
+
+    operator, algorithm, mode, _ = problem
+    fn = getattr(softtorch, "topk" if operator == "top_k" else operator, None)
+    if fn is None or (algorithm != "fast_soft_sort" and problem.matrix > MATRIX_LIMIT):
+        return None
+    knobs = {"dim": -1, "method": algorithm, "mode": mode, "softness": SOFTNESS}
+    if operator == "top_k":
+        return lambda x: fn(x, TOP, **knobs)[0]
+    if operator in ("max", "median", "sort"):  # which answer with values and indices
+        return lambda x: fn(x, **knobs)[0]
+    return lambda x: fn(x, **knobs)
+
+
+# All of them
+
+
+def on_jax(find: Callable) -> Callable:
+    def prepare(problem: Problem, gradient: bool) -> Prepared | None:
+        fn = find(problem)
+        return fn and compiled(fn, problem.x, gradient)
+
+    return prepare
+
+
+CONTESTANTS = {
+    "jnp": (None, on_jax(exact)),
+    "ours": (None, on_jax(ours)),
+    "softjax": ("softjax", on_jax(softjax)),
+    "ott": ("ott-jax", on_jax(ott)),
+    "fast-soft-sort": ("fast-soft-sort", fast_soft_sort),
+    "torchsort": ("torchsort", of_torch(torchsort)),
+    "softtorch": ("softtorch", of_torch(softtorch)),
+}
+MODULES = {"ott-jax": "ott", "fast-soft-sort": "fast_soft_sort"}
+
+
+def present() -> dict[str, Callable]:
+    """The contestants whose package is installed."""
+    installed = lambda package: package is None or importlib.util.find_spec(MODULES.get(package, package)) is not None
+    return {name: prepare for name, (package, prepare) in CONTESTANTS.items() if installed(package)}
+
+
+def versions() -> str:
+    packages = [package for name, (package, _) in CONTESTANTS.items() if package and name in present()]
+    return ", ".join(f"{package} {version(package)}" for package in ("jax", *packages))
