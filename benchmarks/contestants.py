@@ -106,13 +106,15 @@ def softjax(problem: Problem) -> Callable | None:
 
 def ott(problem: Problem) -> Callable | None:
     """Sinkhorn's algorithm to its own tolerance, at the same strength of the entropy."""
+    from ott.initializers.linear.initializers import DefaultInitializer
     from ott.tools import soft_sort
 
     if (problem.algorithm, problem.mode) != ("ot", "smooth") or problem.matrix > MATRIX_LIMIT:
         return None
     operators = {"sort": soft_sort.sort, "rank": soft_sort.ranks}
     fn = operators.get(problem.operator)
-    return fn and (lambda x: fn(x, axis=-1, epsilon=SOFTNESS))
+    knobs = {"epsilon": SOFTNESS, "initializer": DefaultInitializer()}  # its own choice has no gradient in newer jax
+    return fn and (lambda x: fn(x, axis=-1, **knobs))
 
 
 # Contestants on numpy and torch
@@ -179,11 +181,11 @@ def softtorch(problem: Problem) -> Callable | None:
     if fn is None or (algorithm != "fast_soft_sort" and problem.matrix > MATRIX_LIMIT):
         return None
     knobs = {"dim": -1, "method": algorithm, "mode": mode, "softness": SOFTNESS}
-    if operator == "top_k":
-        return lambda x: fn(x, TOP, **knobs)[0]
-    if operator in ("max", "median", "sort"):  # which answer with values and indices
-        return lambda x: fn(x, **knobs)[0]
-    return lambda x: fn(x, **knobs)
+    if operator == "sort":
+        knobs["return_indices"] = False
+    rest = (TOP,) if operator == "top_k" else ()
+    values = lambda out: out[0] if isinstance(out, tuple) else out  # some answer with values and indices
+    return lambda x: values(fn(x, *rest, **knobs))
 
 
 # All of them

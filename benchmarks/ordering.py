@@ -30,13 +30,25 @@ ALGORITHMS = ("softsort", "neuralsort", "fast_soft_sort", "ot", "sorting_network
 ERROR_LIMIT = 2**18  # entries up to which the error is looked at
 
 
+def attempted(name: str, prepare, problem: Problem, gradient: bool):
+    """Prepared and run once; a peer that fails is left out, and said to."""
+    try:
+        prepared = prepare(problem, gradient)
+        if prepared is not None:
+            prepared.run()
+        return prepared
+    except Exception as error:
+        if name in ("jnp", "ours"):
+            raise
+        print(f"# {name}: {type(error).__name__}: {str(error).strip().splitlines()[0][:150]}")
+        return None
+
+
 def measured(problem: Problem, contestants: dict, gradient: bool, budget: float) -> dict[str, tuple]:
     """Milliseconds, seconds of compilation and megabytes of each, in turns until the time is spent."""
-    ready = {name: prepare(problem, gradient) for name, prepare in contestants.items()}
+    ready = {name: attempted(name, prepare, problem, gradient) for name, prepare in contestants.items()}
     ready = {name: prepared for name, prepared in ready.items() if prepared is not None}
     times = {name: [] for name in ready}
-    for prepared in ready.values():
-        prepared.run()
     start = time.perf_counter()
     while len(times["jnp"]) < 3 or (time.perf_counter() - start < budget and len(times["jnp"]) < 30):
         for name, prepared in ready.items():

@@ -42,13 +42,13 @@ class Wanted(NamedTuple):
 # Rows
 
 
-def row_of(x: Array, ordering: Ordering, relaxation: Relaxation, kind: str) -> Row:
-    """The row's keys and exact order; of an extreme only the first entry in the order, which needs no sort."""
+def row_of(x: Array, ordering: Ordering, relaxation: Relaxation, wanted: Wanted | None = None) -> Row:
+    """The row's keys and their exact order, as far as it is wanted."""
     signed = -x if ordering.descending else x
     finite = jnp.isfinite(x)
     counted = finite if ordering.where is None else finite & ordering.where
     level = _level(signed, ordering)
-    order = _first(level, signed) if kind == "extreme" else _order(level, signed)
+    order = _ordered(level, signed, wanted)
     keys = standardize(signed, counted) if relaxation.standardize else signed
     start = (level < 0).sum(-1, keepdims=True, dtype=jnp.int32)
     return Row(jnp.where(counted, keys, 0), counted, order, start, ordering.descending)
@@ -65,12 +65,29 @@ def reverse(x: Array) -> Array:
     return -x if jnp.issubdtype(x.dtype, jnp.floating) else ~x
 
 
+def _ordered(level: Array, signed: Array, wanted: Wanted | None) -> Array:
+    if wanted and wanted.kind == "extreme":
+        return _first(level, signed)
+    if wanted and wanted.kind == "top":
+        return _leading(level, signed, wanted.positions.shape[-1])
+    return _order(level, signed)
+
+
 def _order(level: Array, signed: Array) -> Array:
     places = iota_like(level)  # not of `signed`: what is differentiated is not seen to be sharded
     if jnp.issubdtype(signed.dtype, jnp.floating):
         return lax.sort((_integer_keys(level, signed), places), num_keys=1, is_stable=True)[1]
     value = jnp.where(level == 0, signed, jnp.zeros_like(signed))
     return lax.sort((level, value, places), num_keys=2, is_stable=True)[2]
+
+
+def _leading(level: Array, signed: Array, k: int) -> Array:
+    """The first k of the order. XLA is quick at it in single precision only, and where all entries are finite."""
+    whole = lambda: _order(level, signed)[..., :k]
+    if signed.dtype != jnp.float32:
+        return whole()
+    value = lax.stop_gradient(jnp.where(signed != 0, signed, 0))  # not -0.0, which 0.0 equals
+    return lax.cond((level == 0).all(), lambda: lax.top_k(-value, k)[1], whole)
 
 
 def _integer_keys(level: Array, signed: Array) -> Array:
@@ -181,7 +198,7 @@ def weights(x: Array, wanted: Wanted, ordering: Ordering, relaxation: Relaxation
     if x.shape[-1] == 0:
         return jnp.zeros((*wanted.positions.shape, 0), x.dtype)
     wide = as_float(x, wide_dtype(x.dtype))
-    row = row_of(wide, ordering, relaxation, wanted.kind)
+    row = row_of(wide, ordering, relaxation, wanted)
     exact = _exact_weights(row, wanted.positions, wide.dtype)
     if relaxation.is_hard:
         return exact.astype(x.dtype)
@@ -198,7 +215,7 @@ def log_weights(x: Array, wanted: Wanted, ordering: Ordering, relaxation: Relaxa
     if relaxation.is_hard:
         return None
     wide = as_float(x, wide_dtype(x.dtype))
-    row = row_of(wide, ordering, relaxation, wanted.kind)
+    row = row_of(wide, ordering, relaxation, wanted)
     inside, places = _relative(row, wanted.positions)
     s = effective_softness(relaxation, x.dtype)
     algorithm = algorithm_of(relaxation, default, weights=True)
@@ -227,7 +244,7 @@ def values(x: Array, wanted: Wanted, ordering: Ordering, relaxation: Relaxation,
         return jnp.zeros(wanted.positions.shape, x.dtype)
     wide = as_float(x, wide_dtype(x.dtype))
     relaxation = _unstandardized(relaxation, algorithm)
-    row = row_of(wide, ordering, relaxation, "sort" if algorithm.has_values else wanted.kind)
+    row = row_of(wide, ordering, relaxation, None if algorithm.has_values else wanted)
     exact = jnp.take_along_axis(wide, jnp.take_along_axis(row.order, wanted.positions, -1), -1)
     if relaxation.is_hard:
         return exact.astype(x.dtype)
@@ -249,7 +266,7 @@ def _expected_values(algorithm: Algorithm, x, row: Row, request: Request, orderi
 
 def _sorted_values(algorithm: Algorithm, x, row: Row, request: Request, ordering, relaxation, softness) -> Array:
     """The keys that the algorithm sorts, ascending in either direction, so that max is sort[-1]."""
-    ascending = row_of(x, ordering._replace(descending=False), relaxation, "sort") if ordering.descending else row
+    ascending = row_of(x, ordering._replace(descending=False), relaxation) if ordering.descending else row
     keys = algorithm.values(ascending, softness, MODES[relaxation.mode])
     places = request.positions
     places = jnp.maximum(row.count - 1 - places, 0) if ordering.descending else places
@@ -307,7 +324,7 @@ def ranks(x: Array, ordering: Ordering, relaxation: Relaxation) -> Array:
         return x
     wide = as_float(x, wide_dtype(x.dtype))
     relaxation = _unstandardized(relaxation, algorithm)
-    row = row_of(wide, ordering, relaxation, "rank")
+    row = row_of(wide, ordering, relaxation)
     exact = exact_ranks(wide, ordering)
     if not relaxation.is_hard:
         s = effective_softness(relaxation, x.dtype)

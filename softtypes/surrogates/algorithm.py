@@ -18,7 +18,7 @@ class Row(NamedTuple):
 
     keys: Array  # (..., n), finite; 0 where an entry does not count
     counted: Array  # (..., n), bool
-    order: Array  # (..., n), the exact stable order of all entries: ascending, the counted ones together
+    order: Array  # (..., n), the exact stable order of all entries: ascending, the counted ones together; or its start
     start: Array  # (..., 1), how many entries the order puts before the counted ones
     mirrored: bool = False  # whether the keys are those of the data reversed, for an algorithm that is not symmetric
 
@@ -29,7 +29,11 @@ class Row(NamedTuple):
 
     def statistics(self, positions: Array) -> Array:
         """The order statistics at positions among the counted entries, `(..., k)`."""
-        return jnp.take_along_axis(self.keys, jnp.take_along_axis(self.order, self.start + positions, -1), -1)
+        return jnp.take_along_axis(self.keys, self.index(positions), -1)
+
+    def index(self, positions: Array) -> Array:
+        """Which entries those are, `(..., k)`."""
+        return jnp.take_along_axis(self.order, self.start + positions, -1, mode="clip")
 
 
 class Request(NamedTuple):
