@@ -36,15 +36,15 @@ def table(points: Array, unit: Array, values: Array, masses: Array, degree: int)
     """
     slots = _slots(points.shape[-1])
     above, present, kept = (x.reshape(x.shape + (1,) * (points.ndim - 1)) for x in slots[2:])
-    points, values, masses = (jnp.moveaxis(x, -1, 0) for x in (points, values, masses))
-    at = lambda x, places: jnp.take(x, jnp.minimum(places, x.shape[0] - 1), 0, mode="clip")
-    gap = at(points, slots.place) - lax.stop_gradient(at(points, slots.origin))
+    stacked = jnp.stack([jnp.moveaxis(x, -1, 0) for x in (points, values, masses)], -1)
+    at = lambda places: stacked.at[jnp.minimum(places, points.shape[-1] - 1)].get(mode="promise_in_bounds")
+    here, origin = at(slots.place), lax.stop_gradient(at(slots.origin))
+    gap, excess = here[..., 0] - origin[..., 0], here[..., 1] - origin[..., 1]
     gap = jnp.where(above, gap, -gap)  # an absolute value would have no derivative at ties
     unit = unit if unit.ndim == 0 else unit[..., 0][None, None, None]
     near = (gap <= 1.0001 * unit) & present  # no window holds others, the powers of which might overflow
-    distance = ratio(jnp.where(near, gap, 0), unit)
-    excess = jnp.where(near, at(values, slots.place) - lax.stop_gradient(at(values, slots.origin)), 0)
-    powers = [jnp.where(near, at(masses, slots.place), 0)]
+    distance, excess = ratio(jnp.where(near, gap, 0), unit), jnp.where(near, excess, 0)
+    powers = [jnp.where(near, here[..., 2], 0)]
     for _ in range(degree):
         powers.append(powers[-1] * distance)
     terms = jnp.stack(powers, -1)
