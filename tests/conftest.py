@@ -26,7 +26,8 @@ def pytest_configure(config):
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
-# Of these every test compiles programs of its own; of the others a worker takes whole files, to compile what is shared once.
+# In these every test compiles programs of its own. Of the others a worker takes whole files, to compile once what their
+# tests share.
 APART = {"test_contracts.py", "test_docs.py", "test_reference.py", "test_transport.py"}
 
 

@@ -74,7 +74,7 @@ def plain(out):
 
 
 def agree(cases, ours=ours):
-    """Value and gradient of each case; one compiled program for all, in which cases of one input share what they can."""
+    """Value and gradient of each case; one compiled program, in which cases of one input share what they can."""
     cases = [case for case in cases if not corrected(case)]
 
     @jax.jit

@@ -51,7 +51,8 @@ def row_of(x: Array, ordering: Ordering, relaxation: Relaxation, wanted: Wanted 
     order = _ordered(level, signed, wanted)
     keys = standardize(signed, counted) if relaxation.standardize else signed
     start = (level < 0).sum(-1, keepdims=True, dtype=jnp.int32)
-    return Row(jnp.where(counted, keys, 0), counted, order, start, ordering.descending)
+    data = lax.stop_gradient(jnp.where(counted, signed, 0))
+    return Row(jnp.where(counted, keys, 0), counted, order, data, start, ordering.descending)
 
 
 def exact_order(x: Array, ordering: Ordering) -> Array:

@@ -19,6 +19,7 @@ class Row(NamedTuple):
     keys: Array  # (..., n), finite; 0 where an entry does not count
     counted: Array  # (..., n), bool
     order: Array  # (..., n), the exact stable order of all entries: ascending, the counted ones together; or its start
+    data: Array  # (..., n), what the keys were made of, in the same order but apart where keys are rounded together
     start: Array  # (..., 1), how many entries the order puts before the counted ones
     mirrored: bool = False  # whether the keys are those of the data reversed, for an algorithm that is not symmetric
 
@@ -34,6 +35,12 @@ class Row(NamedTuple):
     def index(self, positions: Array) -> Array:
         """Which entries those are, `(..., k)`."""
         return jnp.take_along_axis(self.order, self.start + positions, -1, mode="clip")
+
+    def before(self, positions: Array) -> Array:
+        """Whether an entry comes before the order statistics at positions, `(..., k, n)`."""
+        index = self.index(positions)
+        there, here = jnp.take_along_axis(self.data, index, -1)[..., :, None], self.data[..., None, :]
+        return (here < there) | ((here == there) & (positions_along(self)[..., None, :] < index[..., :, None]))
 
 
 class Request(NamedTuple):

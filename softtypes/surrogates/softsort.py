@@ -1,6 +1,7 @@
 """SoftSort (Prillo, Eisenschlos, 2020): project negative distances to the order statistics."""
 
 from collections.abc import Callable
+from functools import partial
 
 import jax.numpy as jnp
 from jax import Array
@@ -9,6 +10,7 @@ from softtypes.surrogates.algorithm import Algorithm, Request, Row, inverse, per
 from softtypes.surrogates.laplace import laplace_sums
 from softtypes.surrogates.modes import Mode
 from softtypes.surrogates.ratio import Softness, ratio
+from softtypes.surrogates.sparse_means import POWERS, sparse_means
 
 SMALL = 16  # up to this many entries the matrix of weights is as quick, and compiles sooner
 
@@ -29,17 +31,17 @@ class SoftSort(Algorithm):
         return project(logits, per_matrix(softness))
 
     def expected(self, row: Row, request: Request, values: Array, softness: Softness, mode: Mode) -> Array:
-        if request.kind != "sort" or not _is_separable(row, mode):
+        if request.kind != "sort" or row.keys.shape[-1] <= SMALL:
             return super().expected(row, request, values, softness, mode)
-        ordered = _averaged(row, jnp.take_along_axis(values, row.order, -1), softness)
+        ordered = _averaged(row, jnp.take_along_axis(values, row.order, -1), softness, mode)
         return jnp.take_along_axis(ordered, row.start + request.positions, -1)
 
     def ranks(self, row: Row, softness: Softness, mode: Mode) -> Array:
         """Each entry projects `-abs(z_j - z_(k))` over k, and averages the ranks."""
         places = positions_along(row)
-        if _is_separable(row, mode):
+        if row.keys.shape[-1] > SMALL:
             numbers = (1 + places - row.start).astype(row.keys.dtype)
-            return jnp.take_along_axis(_averaged(row, numbers, softness), inverse(row.order), -1)
+            return jnp.take_along_axis(_averaged(row, numbers, softness, mode), inverse(row.order), -1)
         distances = _distances(row, jnp.minimum(places, row.count - 1) * jnp.ones_like(row.order))
         gaps = -jnp.swapaxes(distances, -1, -2)
         logits = jnp.where((places < row.count)[..., None, :], gaps, -jnp.inf)
@@ -50,22 +52,20 @@ class SoftSort(Algorithm):
 
 def _distances(row: Row, positions: Array) -> Array:
     """`abs(z_(k) - z_j)`, `(..., k, n)`; its derivative at a tie is that of the order, as in the neighbourhood."""
-    own = inverse(row.order)[..., None, :] - row.start[..., None]
     gaps = row.statistics(positions)[..., :, None] - row.keys[..., None, :]
-    return jnp.where(positions[..., :, None] > own, gaps, -gaps)
+    return jnp.where(row.before(positions), gaps, -gaps)
 
 
-def _is_separable(row: Row, mode: Mode) -> bool:
-    """Whether weights factor over the gaps between neighbours, and there are enough entries to profit."""
-    return mode.name == "smooth" and row.keys.shape[-1] > SMALL
-
-
-def _averaged(row: Row, ordered: Array, softness: Softness) -> Array:
+def _averaged(row: Row, ordered: Array, softness: Softness, mode: Mode) -> Array:
     """The mean of ordered values under the weights of each order statistic, without the matrix of the weights."""
-    keys = jnp.take_along_axis(row.keys, row.order, -1)
+    average = _laplace_means if mode.name == "smooth" else partial(sparse_means, POWERS[mode.name])
+    places = jnp.clip(positions_along(row), row.start, row.start + jnp.maximum(row.count - 1, 0))
+    keys = jnp.take_along_axis(row.keys, jnp.take_along_axis(row.order, places, -1), -1)  # ascending throughout
     counted = jnp.take_along_axis(row.counted, row.order, -1)
+    return average(keys, jnp.asarray(softness, keys.dtype), jnp.where(counted, ordered, 0), counted.astype(keys.dtype))
+
+
+def _laplace_means(keys: Array, softness: Softness, values: Array, masses: Array) -> Array:
     gaps = ratio(jnp.diff(keys, axis=-1, prepend=keys[..., :1]), softness)
-    gaps = jnp.where(counted & jnp.roll(counted, 1, -1), gaps, jnp.inf)
-    mass = counted.astype(keys.dtype)
-    sums = laplace_sums(gaps, jnp.stack([jnp.where(counted, ordered, 0), mass], -1))
+    sums = laplace_sums(gaps, jnp.stack([values, masses], -1))
     return sums[..., 0] / jnp.where(sums[..., 1] > 0, sums[..., 1], 1)

@@ -1,0 +1,155 @@
+"""Means over sorted points under the sparse projections of minus the distances, without the matrix of weights.
+
+    y_k = sum_j w_kj v_j,   w_kj = max(r_k - abs(z_k - z_j) / s, 0)^p,   sum_j w_kj = 1
+
+The weights of each row are a window about it. The radius `r_k` is found by Newton's method from above; the sums on
+either side are polynomials, whose moments `windows` gives.
+"""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from softtypes.surrogates import windows
+from softtypes.surrogates.ratio import ratio
+
+POWERS = {"c0": 1, "c1": 2, "c2": 3}
+
+
+class _Points(NamedTuple):
+    keys: Array  # (..., n), ascending
+    unit: Array  # the softness, 0-d or (..., 1)
+    values: Array  # (..., n)
+    masses: Array  # (..., n)
+
+
+def sparse_means(power: int, keys: Array, unit: Array, values: Array, masses: Array) -> Array:
+    """The mean of the values under the weights of each point.
+
+    Args:
+        power: 1, 2 or 3.
+        keys: `(..., n)`, ascending.
+        unit: the softness, positive, 0-d or `(..., 1)`.
+        values: `(..., n)`.
+        masses: `(..., n)`, 1 where a point counts, or else 0.
+
+    Returns:
+        `(..., n)`. Where nothing counts, the point's own value.
+    """
+    return _means(power, keys, unit, values, masses)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _means(power: int, *points: Array) -> Array:
+    table = windows.table(*points, degree=power)
+    return _mean(power, *_solved(power, table, _Points(*points)), table, _Points(*points))
+
+
+@_means.defjvp
+def _means_jvp(power, points, tangents):
+    """At the solution the mean is stationary in the radius, so that its derivative is left out; not the second one."""
+    table, table_dot = jax.jvp(partial(windows.table, degree=power), points, tangents)
+    reach, edges = _solved(power, table, _Points(*points))
+    reach = _tied(power, reach, edges, *points)
+    mean = lambda table, *points: _mean(power, reach, edges, table, _Points(*points))
+    return jax.jvp(mean, (table, *points), (table_dot, *tangents))
+
+
+def _mean(power: int, reach: Array, edges: Array, table: Array, points: _Points) -> Array:
+    """With the last step of Newton's method; values are taken relative to the point's own, to keep their digits."""
+    (total, excess), (slope, pull) = _sums(power, reach, edges, table, points)
+    return points.values + excess - (total - 1) * _ratio_or_zero(pull, slope)
+
+
+def _ratio_or_zero(x: Array, y: Array) -> Array:
+    return jnp.where(y > 0, x / jnp.where(y > 0, y, 1), 0)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _tied(power: int, reach: Array, edges: Array, *points: Array) -> Array:
+    """The radius, with its derivative: that of the implicit function."""
+    return reach
+
+
+@_tied.defjvp
+def _tied_jvp(power, primals, tangents):
+    reach, edges, points = _tied(power, *primals), primals[1], primals[2:]
+
+    def sums(*points):
+        table = windows.table(*points, degree=power)
+        return _sums(power, reach, edges, table[..., :1, :], _Points(*points))
+
+    (_, slope), (change, _) = jax.jvp(sums, points, tangents[2:])
+    return reach, -_ratio_or_zero(change[0], power * slope[0])
+
+
+def _solved(power: int, table: Array, points: _Points) -> tuple[Array, Array]:
+    """The root in [0, 1] of `sum_j max(r - d_j, 0)^p = 1`, and the edges of the windows.
+
+    The p-norm of `max(r - d, 0)` is convex in r and rises, so that Newton's method from above falls to it. It sets out
+    from 1 and windows of one point, for which that is the root.
+    """
+    table, points = lax.stop_gradient((table[..., :1, :], points))
+    eps = jnp.finfo(table.dtype).eps
+
+    def fall(state):
+        reach, edges, _, count = state
+        (total,), (slope,) = _sums(power, reach, edges, table, points)
+        step = jnp.maximum(_ratio_or_zero(total - total ** (1 - 1 / power), slope), 0)
+        falling = (count == 0) | (step > 8 * eps * reach).any()
+        return reach - step, _edges(reach - step, points), falling, count + 1
+
+    own = _own(points)
+    ones = jnp.ones_like(points.keys) + 0 * points.unit
+    state = (ones, jnp.stack([own, own + 1], -2), jnp.isfinite(ones).any(), 0)
+    return lax.while_loop(lambda state: state[2] & (state[3] < 64), fall, state)[:2]
+
+
+def _own(points: _Points) -> Array:
+    """The place of each point, `(..., n)`."""
+    places = jnp.zeros_like(points.keys, jnp.int32)  # of the keys, so that shard_map sees them vary
+    return places + lax.broadcasted_iota(jnp.int32, places.shape, places.ndim - 1)
+
+
+def _edges(reach: Array, points: _Points) -> Array:
+    """The outer ends of the windows `[lower, k)` and `[k, upper)` of nonzero weights, `(..., 2, n)`, by bisection."""
+    own = _own(points)
+    keys, reach = points.keys[..., None, :], reach[..., None, :]
+    unit = points.unit if points.unit.ndim == 0 else points.unit[..., None]
+
+    def halve(_, state):
+        inside, outside = state
+        middle = (inside + outside) >> 1
+        distance = jnp.abs(windows.entries(points.keys, jnp.maximum(middle, 0)) - keys) / unit
+        hit = (distance < reach) & (middle != outside)
+        return jnp.where(hit, middle, inside), jnp.where(hit, outside, middle)
+
+    ends = jnp.stack([own, own], -2), jnp.stack([jnp.full_like(own, -1), jnp.full_like(own, own.shape[-1])], -2)
+    inside = lax.fori_loop(0, own.shape[-1].bit_length(), halve, ends)[0]
+    return inside + lax.broadcasted_iota(jnp.int32, inside.shape, inside.ndim - 2)
+
+
+def _sums(power: int, reach: Array, edges: Array, table: Array, points: _Points) -> tuple[tuple, tuple]:
+    """Of weights and of slopes `max(r - d, 0)^(p-1)`: themselves and, with a table of values, times `v_j - v_k`.
+
+    Of the two parts of a window the points of one are nearer to k than their origin, those of the other are farther.
+    """
+    own = jnp.broadcast_to(_own(points)[..., None, :], edges.shape)
+    origin, sums = windows.moments(table, jnp.stack([own, edges]))
+    sign = lambda axis: 1 - 2 * lax.broadcasted_iota(reach.dtype, origin.shape, axis)
+    gap = points.keys[None, ..., None, :] - lax.stop_gradient(windows.entries(points.keys, origin))
+    unit = points.unit if points.unit.ndim == 0 else points.unit[None, ..., None]
+    left = reach[None, ..., None, :] - ratio(gap * sign(origin.ndim - 2), unit)
+    left, nearer = left[..., None, None], sign(0)[..., None, None]
+    for _ in range(power - 1):
+        sums = left * sums[..., :-1] + nearer * sums[..., 1:]
+    sums = jnp.stack([(left * sums[..., :1] + nearer * sums[..., 1:])[..., 0], sums[..., 0]])
+    kinds = [sums[..., 0]]
+    if sums.shape[-1] == 2:
+        shift = lax.stop_gradient(windows.entries(points.values, origin)) - points.values[None, ..., None, :]
+        kinds.append(sums[..., 1] + shift[None] * kinds[0])
+    total, slope = zip(*(kind.sum((1, -2)) for kind in kinds), strict=True)
+    return total, slope
