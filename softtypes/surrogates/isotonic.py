@@ -125,13 +125,16 @@ class _Regression:
         right = jnp.minimum(seam, n - 1)
         last = _at(blocks.other, right)
         left = _at(blocks.other, jnp.maximum(right - 1, 0))
-        shift, e = self.rise(left, right), _at(blocks.e, left)
-        fall = _at(blocks.e, right) - e - shift  # of the value: v = d - e
+        e = _at(blocks.e, left)
+        fall = _at(blocks.e, right) - e - self.rise(left, right)  # of the value: v = d - e
         violated = going & (seam > start) & (fall > 0)
         if self.regulariser.divides_signs:
             violated &= seam != self.wall
         left, last, fall, e, violated = lax.optimization_barrier((left, last, fall, e, violated))
-        drop, moments = lax.optimization_barrier(self.pooled(blocks, left, right, last, fall))
+        shift = (_at(self.problem.w, right) - _at(self.problem.w, left)) / self.problem.unit
+        pair = self.solved(blocks, left, right), self.solved(blocks, right, last + 1)
+        drop = lax.optimization_barrier(self.regulariser.drop(*pair, fall, shift))
+        moments = self.regulariser.joined(*pair, drop, fall, shift)
         into = lambda index: jnp.where(violated, index, n)
         other = _put(_put(blocks.other, into(left), last), into(last), left)
         put = lambda x, values: _put(x, into(left), values)
@@ -141,10 +144,8 @@ class _Regression:
         seam = jnp.where(going, jnp.where(inside, (last // width + 1) * width, last + 1), seam)
         return jnp.where(violated, left, seam), blocks
 
-    def pooled(self, blocks: _Blocks, left: Array, right: Array, last: Array, fall: Array) -> tuple[Array, Moments]:
-        of = lambda first, after: Solved((after - first).astype(self.r.dtype), tuple(_at(x, first) for x in blocks.moments))
-        shift = (_at(self.problem.w, right) - _at(self.problem.w, left)) / self.problem.unit
-        return self.regulariser.pool(of(left, right), of(right, last + 1), fall, shift)
+    def solved(self, blocks: _Blocks, first: Array, after: Array) -> Solved:
+        return Solved((after - first).astype(self.r.dtype), tuple(_at(x, first) for x in blocks.moments))
 
     # One seam a row, between vertices below 0 and those from 0 on
 

@@ -33,7 +33,7 @@ class Power:
         self.divides_signs = order == 2  # a block's moments do not tell where `t` changes sign
 
     def inverse(self, w: Array) -> Array:
-        return jnp.sign(w) * jnp.abs(w) ** (1 / self.order) if self.order > 1 else w
+        return (w, jnp.sign(w) * jnp.sqrt(jnp.abs(w)), jnp.cbrt(w))[self.order - 1]
 
     def value(self, t: Array) -> Array:
         return t * jnp.abs(t) ** (self.order - 1) if self.order > 1 else t
@@ -62,49 +62,60 @@ class Power:
         """Of blocks of one element."""
         return (r, r * r)[: self.order - 1]
 
-    def pool(self, left: Solved, right: Solved, fall: Array, shift: Array) -> tuple[Array, Moments]:
-        """How far below the left value the pooled one lies, `fall` the distance of the right one; its moments."""
-        return (_pool_means, _pool_squares, _pool_cubes)[self.order - 1](left, right, fall)
+    def drop(self, left: Solved, right: Solved, fall: Array, shift: Array) -> Array:
+        """How far below the left value the pooled one lies; the right one lies `fall > 0` below the left."""
+        return (_drop_of_means, _drop_of_squares, _drop_of_cubes)[self.order - 1](left, right, fall)
+
+    def joined(self, left: Solved, right: Solved, drop: Array, fall: Array, shift: Array) -> Moments:
+        """The moments of the pooled block."""
+        return tuple(map(jnp.add, _moved(left, drop), _moved(right, drop - fall)))
 
     def sensitivity(self, t: Array, w: Array, top: Array) -> tuple[Array, Array]:
         """Weights of `dz / softness` and of `dw` in the derivative of `v`."""
         return self.slope(t), jnp.ones_like(w)
 
 
-def _pool_means(left: Solved, right: Solved, fall: Array) -> tuple[Array, Moments]:
-    return fall * right.size / (left.size + right.size), ()
+def _moved(block: Solved, by: Array) -> Moments:
+    """The moments of `t + by`."""
+    total = block.moments[:1]
+    return tuple(x + block.size * by for x in total) + tuple(
+        x + by * (2 * total[0] + block.size * by) for x in block.moments[1:]
+    )
 
 
-def _pool_squares(left: Solved, right: Solved, fall: Array) -> tuple[Array, Moments]:
-    """Where all `t` have one sign: `size x^2 - 2 total x + excess = 0`, `x` from the value farther from 0 in `t`."""
+def _drop_of_means(left: Solved, right: Solved, fall: Array) -> Array:
+    return fall * right.size / (left.size + right.size)
+
+
+def _drop_of_squares(left: Solved, right: Solved, fall: Array) -> Array:
+    """Where all `t` have one sign: `size x^2 - 2 total x + excess = 0`, `x` from the value that leaves `t` larger."""
     (left_sum,), (right_sum,) = left.moments, right.moments
     positive = left_sum + right_sum >= 0
-    sign = jnp.where(positive, 1, -1)
-    moved, moved_sum = jnp.where(positive, left.size, right.size), sign * jnp.where(positive, left_sum, right_sum)
-    total = sign * (left_sum + right_sum) + moved * fall
+    moved = jnp.where(positive, left.size, right.size)
+    moved_sum = jnp.abs(jnp.where(positive, left_sum, right_sum))
+    total = jnp.abs(left_sum + right_sum) + moved * fall
     excess = fall * (2 * moved_sum + moved * fall)
     root = jnp.sqrt(jnp.maximum(total * total - (left.size + right.size) * excess, 0))
     x = jnp.minimum(quotient(excess, total + root), fall)
-    return jnp.where(positive, fall - x, x), (sign * root,)
+    return jnp.where(positive, fall - x, x)
 
 
-def _pool_cubes(left: Solved, right: Solved, fall: Array) -> tuple[Array, Moments]:
-    """`3 second x - 3 first x^2 + size x^3 = excess`, `x` from the right value; moments about it."""
+def _drop_of_cubes(left: Solved, right: Solved, fall: Array) -> Array:
+    """`3 second x - 3 first x^2 + x^3 = excess`, `x` from the right value and means about it, by Cardano's formula."""
     size = left.size + right.size
-    first = left.moments[0] + left.size * fall + right.moments[0]
-    second = left.moments[1] + fall * (2 * left.moments[0] + left.size * fall) + right.moments[1]
-    excess = fall * (3 * left.moments[1] + fall * (3 * left.moments[0] + left.size * fall))
-    grown = lambda x: x * (3 * second - x * (3 * first - x * size))
-    centre = first / size  # the inflection: Newton's steps to a root on its left rise from 0, on its right fall
-    x = jnp.where((centre > 0) & (grown(centre) >= excess), 0, fall)
-    for _ in range(_CUBE_STEPS):
-        slope = 3 * (second - x * (2 * first - x * size))
-        x = jnp.clip(x + quotient(excess - grown(x), jnp.maximum(slope, 0)), 0, fall)
-    return fall - x, (first - x * size, jnp.maximum(second - x * (2 * first - x * size), 0))
-
-
-# A root at an inflection is neared by a third a step: after 12 its cube is right to 5e-7.
-_CUBE_STEPS = 12
+    first, second = (x / size for x in map(jnp.add, _moved(left, fall), right.moments))
+    excess = fall * (3 * left.moments[1] + fall * (3 * left.moments[0] + left.size * fall)) / size
+    unit = jnp.sqrt(second) + fall
+    mean, part = first / unit, excess / unit**3
+    spread = jnp.maximum(second / unit**2 - mean**2, 0)
+    rest = mean * (mean**2 + 3 * spread) - part  # u^3 + 3 spread u = rest, u the mean about the root
+    h = jnp.cbrt(jnp.abs(rest) / 2 + jnp.sqrt(spread**3 + rest**2 / 4))
+    u = quotient(rest, h * h + spread + quotient(spread, h) ** 2)
+    x = jnp.clip(first - u * unit, 0, fall)
+    # a Newton step gives a small x all its digits
+    slope = 3 * (second - x * (2 * first - x))
+    newton = x + quotient(excess - x * (3 * second - x * (3 * first - x)), slope)
+    return fall - jnp.where(u * u + spread > 1e-3, jnp.clip(newton, 0, fall), x)
 
 
 class Entropic:
@@ -125,15 +136,19 @@ class Entropic:
         """Of blocks of one element."""
         return (jnp.zeros_like(r),)
 
-    def pool(self, left: Solved, right: Solved, fall: Array, shift: Array) -> tuple[Array, Moments]:
-        """How far below the left value the pooled one lies, `fall` the distance of the right one; its moment.
+    def drop(self, left: Solved, right: Solved, fall: Array, shift: Array) -> Array:
+        """How far below the left value the pooled one lies; the right one lies `fall > 0` below the left.
 
         `shift` is the distance of the blocks' first `w`.
         """
         a, b = left.moments[0], right.moments[0] + shift
         both = jnp.logaddexp(a, b)
         small = -jnp.log1p(jnp.exp(b - both) * jnp.expm1(-jnp.minimum(fall, 1)))
-        return jnp.where(fall < 1, small, both - jnp.logaddexp(a, b - fall)), (both,)
+        return jnp.where(fall < 1, small, both - jnp.logaddexp(a, b - fall))
+
+    def joined(self, left: Solved, right: Solved, drop: Array, fall: Array, shift: Array) -> Moments:
+        """The moment of the pooled block."""
+        return (jnp.logaddexp(left.moments[0], right.moments[0] + shift),)
 
     def sensitivity(self, t: Array, w: Array, top: Array) -> tuple[Array, Array]:
         """Weights of `dz / softness` and of `dw` in the derivative of `v`."""
