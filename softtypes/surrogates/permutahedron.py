@@ -213,7 +213,13 @@ def project(z: Array, w: Array, softness: Softness = 0.1, mode: str = "smooth", 
     return jnp.where(mask, y, 0).astype(dtype)
 
 
-def soft_sort(z: Array, softness: Softness = 0.1, mode: str = "smooth", mask: Array | None = None) -> Array:
+def soft_sort(
+    z: Array,
+    softness: Softness = 0.1,
+    mode: str = "smooth",
+    mask: Array | None = None,
+    order: Array | None = None,
+) -> Array:
     """Soft values of `sort(z)`, ascending: `i / (n-1)` projected onto `P(z)`.
 
     Args:
@@ -221,19 +227,27 @@ def soft_sort(z: Array, softness: Softness = 0.1, mode: str = "smooth", mask: Ar
         softness: positive; inverse unit of `z` (of 1 for standardised data).
         mode: one of `MODES`.
         mask: `(..., n)`, False drops the element.
+        order: `(..., n)`, the indices that sort `z`, masked elements last, if they are known.
 
     Returns:
         `(..., n)`: the `m` unmasked values ascending, then zeros.
     """
     dtype = z.dtype
     z, softness, mask = working_copies(z, softness, mask)
-    z, valid = sorted_by(ascending_order(z, mask), z, mask)
+    order = ascending_order(z, mask) if order is None else order
+    z, valid = sorted_by(order, z, mask)
     index, steps = grid(mask, z)
     problem = Sorted(index, tied(z, tie_ends(z, valid)), _count(mask), steps * softness, jnp.ones_like(steps))
     return jnp.where(valid, _project_sorted(problem, mode), 0).astype(dtype)
 
 
-def soft_rank(z: Array, softness: Softness = 0.1, mode: str = "smooth", mask: Array | None = None) -> Array:
+def soft_rank(
+    z: Array,
+    softness: Softness = 0.1,
+    mode: str = "smooth",
+    mask: Array | None = None,
+    order: Array | None = None,
+) -> Array:
     """Soft ascending ranks, 1-based: `z` projected onto `P(1, ..., n) / (n-1)`, times `n-1`.
 
     Args:
@@ -241,13 +255,14 @@ def soft_rank(z: Array, softness: Softness = 0.1, mode: str = "smooth", mask: Ar
         softness: positive, in the unit of `z`.
         mode: one of `MODES`.
         mask: `(..., n)`, False drops the element.
+        order: `(..., n)`, the indices that sort `z`, masked elements last, if they are known.
 
     Returns:
         `(..., n)`: ranks among the unmasked; 0 where masked.
     """
     dtype = z.dtype
     z, softness, mask = working_copies(z, softness, mask)
-    order = ascending_order(z, mask)
+    order = ascending_order(z, mask) if order is None else order
     z, valid = sorted_by(order, z, mask)
     index, steps = grid(mask, z)
     ranks = _project_sorted(Sorted(z, index + 1, _count(mask), softness, steps), mode)
