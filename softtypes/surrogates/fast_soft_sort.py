@@ -26,4 +26,4 @@ def _counted_first(row: Row) -> Array:
     """The row's order, turned so that what comes before the counted entries comes last."""
     places = positions_along(row) + row.start
     n = row.keys.shape[-1]
-    return jnp.take_along_axis(row.order, jnp.where(places < n, places, places - n), -1)
+    return jnp.take_along_axis(row.order, jnp.where(places < n, places, places - n), -1, mode="promise_in_bounds")

@@ -3,17 +3,19 @@
 The elements start as blocks of one. Two neighbouring blocks whose values violate the order are pooled, in whatever
 order, until none do. A *lane* walks along the seams between the solved runs that it joins; all lanes of all rows take a
 step together, of a few gathers and scatters each, and the runs grow by a constant factor a level. On most data a level
-takes some 30 steps; there are never more than some `2 n` of them, which a row needs whose last element pools all others.
+takes some 30 steps. Their number is bounded by a small multiple of `n`: so many take rows where one element pools the
+others one by one.
 """
 
 import math
+from collections.abc import Callable
 from functools import reduce
 from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import Array, lax
 
-from softtypes.surrogates.regularisers import Moments, Regulariser, Solved, quotient
+from softtypes.surrogates.regularisers import Moments, Power, Regulariser, Solved, quotient
 
 _FIRST = 16  # elements that a lane of the first level joins
 _FACTOR = 8  # runs that a lane of the later levels joins
@@ -87,16 +89,17 @@ class _Regression:
         blocks = self.levels(blocks)
         last = lax.cummax(blocks.other, axis=self.r.ndim - 1)  # blocks nest: beyond the last of any pooled into it
         first = _at(blocks.other, last)
-        e = _at(blocks.e, first) + self.rise(first, self.place)
-        if self.regulariser.divides_signs:
-            e, last = self.join_signs(e, last)
+        e = _at(blocks.e, first) + self.rise(first)
+        if isinstance(self.regulariser, Power) and self.regulariser.divides_signs:
+            e, last = self.join_signs(self.regulariser, e, last)
         return self.r + jnp.where(self.counted, e, 0), last
 
-    def rise(self, i: Array, j: Array) -> Array:
-        """`d_j - d_i`."""
+    def rise(self, i: Array, j: Array | None = None) -> Array:
+        """`d_j - d_i`; `j` is every place if it is not given."""
         z, w, _, softness, unit = self.problem
-        gap = self.regulariser.inverse_gap((_at(w, j) - _at(w, i)) / unit, _at(self.r, j), _at(self.r, i))
-        return (_at(z, j) - _at(z, i)) / softness - gap
+        there = lambda x: x if j is None else _at(x, j)
+        gap = self.regulariser.inverse_gap((there(w) - _at(w, i)) / unit, there(self.r), _at(self.r, i))
+        return (there(z) - _at(z, i)) / softness - gap
 
     # Lanes
 
@@ -115,7 +118,7 @@ class _Regression:
         start = jnp.where(lane <= n // (factor * width), lane * (factor * width), n)
         end = jnp.minimum(start + factor * width, self.problem.count)
         going = lambda state: jnp.any(state[0] < end)
-        step = lambda state: self.step(*state, start, end, width)
+        step = lambda state: self.step(state[0], state[1], start, end, width)
         return lax.while_loop(going, step, (start + width + zeros_along(self.wall), blocks))[1]
 
     def step(self, seam: Array, blocks: _Blocks, start: Array, end: Array, width: Array) -> tuple[Array, _Blocks]:
@@ -130,6 +133,7 @@ class _Regression:
         violated = going & (seam > start) & (fall > 0)
         if self.regulariser.divides_signs:
             violated &= seam != self.wall
+        # without barriers every one of the scatters would gather and calculate it all anew
         left, last, fall, e, violated = lax.optimization_barrier((left, last, fall, e, violated))
         shift = (_at(self.problem.w, right) - _at(self.problem.w, left)) / self.problem.unit
         pair = self.solved(blocks, left, right), self.solved(blocks, right, last + 1)
@@ -149,22 +153,30 @@ class _Regression:
 
     # One seam a row, between vertices below 0 and those from 0 on
 
-    def join_signs(self, e: Array, last: Array) -> tuple[Array, Array]:
+    def join_signs(self, power: Power, e: Array, last: Array) -> tuple[Array, Array]:
         """Pool the blocks on both sides of the wall: the only one that may hold both signs."""
         n = self.r.shape[-1]
         wall = jnp.broadcast_to(jnp.minimum(self.wall, n - 1), self.r.shape)
-        d = self.rise(wall, self.place)
+        d = self.rise(wall)
         v = d - e
         edge = lambda place: _at(v, place[..., :1])
         low, high = edge(wall), edge(jnp.maximum(wall - 1, 0))
         meets = (self.wall > 0) & (self.wall < self.problem.count) & (low < high)
         within = lambda value: jnp.where(self.place < self.wall, v > value, v < value) & self.counted
-        value = self.root(d, within, low, high, meets)
+        value = self.root(power, d, within, low, high, meets)
         pooled = within(value) & meets
         end = jnp.max(jnp.where(pooled, self.place, 0), -1, keepdims=True)
         return jnp.where(pooled, d - value, e), jnp.where(pooled, end, last)
 
-    def root(self, d: Array, within, low: Array, high: Array, going: Array) -> Array:
+    def root(
+        self,
+        power: Power,
+        d: Array,
+        within: Callable[[Array], Array],
+        low: Array,
+        high: Array,
+        going: Array,
+    ) -> Array:
         """Root in `[low, high]` of `sum phi(r + d - value) - phi(r)` over what it pools: falling, so bracketed."""
         rounding = jnp.finfo(d.dtype).eps * (4 + d.shape[-1] ** 0.5)
         total = lambda x: x.sum(-1, keepdims=True)
@@ -172,8 +184,8 @@ class _Regression:
         def step(state):
             count, low, high, value, going = state
             e = jnp.where(within(value), d - value, 0)
-            rises = self.regulariser.rise(self.r, e)
-            slope = total(jnp.where(within(value), self.regulariser.slope(self.r + e), 0))
+            rises = power.rise(self.r, e)
+            slope = total(jnp.where(within(value), power.slope(self.r + e), 0))
             rise = total(rises)
             low, high = jnp.where(rise > 0, value, low), jnp.where(rise < 0, value, high)
             newton, middle = value + quotient(rise, slope), low + (high - low) / 2

@@ -36,7 +36,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from softtypes.surrogates.isotonic import Sorted, pool, positions, zeros_along
+from softtypes.surrogates.isotonic import Sorted, pool, positions
+from softtypes.surrogates.isotonic import zeros_along as zeros_along  # for smooth_sort
 from softtypes.surrogates.regularisers import REGULARISERS
 
 # A number, or an array that broadcasts to the batch shape.
@@ -67,7 +68,7 @@ def block_mean(x: Array, ends: Array) -> Array:
 
 
 def _at_end(x: Array, ends: Array) -> Array:
-    return jnp.take_along_axis(x, ends, axis=-1)
+    return sorted_by(ends, x)[0]
 
 
 def _alone(ends: Array) -> Array:
@@ -156,7 +157,7 @@ def inverse_order(order: Array) -> Array:
 
 
 def sorted_by(order: Array, *arrays: Array) -> tuple[Array, ...]:
-    return tuple(jnp.take_along_axis(x, order, axis=-1) for x in arrays)
+    return tuple(jnp.take_along_axis(x, order, axis=-1, mode="promise_in_bounds") for x in arrays)
 
 
 def grid(mask: Array, z: Array) -> tuple[Array, Array]:
@@ -263,7 +264,7 @@ def soft_rank(
     dtype = z.dtype
     z, softness, mask = working_copies(z, softness, mask)
     order = ascending_order(z, mask) if order is None else order
-    z, valid = sorted_by(order, z, mask)
+    (z,) = sorted_by(order, z)
     index, steps = grid(mask, z)
     ranks = _project_sorted(Sorted(z, index + 1, _count(mask), softness, steps), mode)
     (ranks,) = sorted_by(inverse_order(order), ranks)

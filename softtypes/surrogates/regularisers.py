@@ -42,12 +42,8 @@ class Power:
         return self.order * jnp.abs(t) ** (self.order - 1) if self.order > 1 else jnp.ones_like(t)
 
     def rise(self, r: Array, e: Array) -> Array:
-        """`phi(r + e) - phi(r)` without cancellation."""
+        """`phi(r + e) - phi(r)` of order 2, without cancellation."""
         t = r + e
-        if self.order == 1:
-            return e
-        if self.order == 3:
-            return e * (t * t + t * r + r * r)
         return jnp.where(t * r >= 0, e * (jnp.abs(t) + jnp.abs(r)), self.value(t) - self.value(r))
 
     def inverse_gap(self, gap: Array, r: Array, origin: Array) -> Array:
