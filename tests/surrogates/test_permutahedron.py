@@ -76,6 +76,32 @@ def test_isotonic_regression_is_the_minimax_of_means():
 
 
 @every_mode
+def test_long_rows_are_optimal(mode):
+    """Feasible, ascending, and each block ends where its bound is tight; vertices of both signs, ties, outliers."""
+    rng = np.random.default_rng(3)
+    z, w = rng.normal(size=(2, 3, 300))
+    w[1], w[2, :2], z[2] = np.round(w[1], 1), (9, -7), z[2] / 50
+    softness = 1.0
+    y = jax.jit(lambda z, w: permutahedron.project(z, w, softness, mode))(jnp.asarray(z), jnp.asarray(w))
+    z, y, w = np.sort(z), np.sort(y), np.sort(w)
+    rises = np.diff(z / softness - dual(y, mode))
+    assert rises.min() > -1e-10
+    slack = np.cumsum(primal(y, mode) - primal(w, mode), axis=-1)
+    np.testing.assert_allclose(slack[:, -1], 0, atol=1e-9)
+    assert slack.min() > -1e-9
+    assert ((rises < 1e-9) | (slack[:, :-1] < 1e-9)).all()
+    assert (rises < 1e-9).any()
+    assert (rises > 1e-3).any()
+
+
+def test_a_known_order_is_taken():
+    mask = DATA < 1
+    order = permutahedron.ascending_order(jnp.asarray(DATA), mask)
+    given = jax.jit(lambda z, order: permutahedron.soft_rank(z, 0.3, "c0", mask, order))
+    np.testing.assert_array_equal(given(DATA, order), operator("soft_rank", "c0")(DATA, 0.3, mask))
+
+
+@every_mode
 @both
 def test_derivatives_are_those_of_finite_differences(name, mode):
     plain = operator(name, mode, jit=False)
