@@ -20,7 +20,7 @@ SOFTNESS = 0.1
 TOP = 5
 MATRIX_LIMIT = 2**28  # entries of a matrix of weights that a contestant may make
 ROWS_ONLY = ("sort", "rank")
-WITH_MATRIX = ("ot", "sorting_network")  # of ours
+WITH_MATRIX = ("neuralsort", "ot", "sorting_network")  # of ours
 
 
 class Problem(NamedTuple):
