@@ -77,7 +77,8 @@ def known(here: Here, values: list[Value]) -> list[Value] | None:
     if fold is None or not all(isinstance(x, Known) for x in values):
         return None
     (var,) = here.eqn.outvars
-    if var.aval.dtype != bool and not np.issubdtype(var.aval.dtype, np.integer):
+    exact = var.aval.dtype == np.bool_ or np.issubdtype(var.aval.dtype, np.integer)
+    if not exact and here.eqn.primitive.name not in ("convert_element_type", "broadcast_in_dim"):
         return None
     consts = [x.const for x in values]
     if (

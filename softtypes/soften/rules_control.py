@@ -14,7 +14,7 @@ from softtypes.soften.joining import bools
 from softtypes.soften.rule import Here, rule
 from softtypes.soften.rules_integers import mixture, probabilities
 from softtypes.soften.rules_ordering import searchsorted
-from softtypes.soften.sites import Recorder, is_of_library
+from softtypes.soften.sites import Recorder, is_of_library, name_of
 from softtypes.soften.values import (
     WIDEST,
     Columns,
@@ -28,6 +28,7 @@ from softtypes.soften.values import (
     hard,
     integer_of,
     is_float,
+    is_integer,
     is_soft,
     over,
     real,
@@ -56,17 +57,17 @@ def _searchsorted(here: Here, closed, edges: Value, queries: Value):
 
 
 FUNCTIONS: dict[tuple, Callable] = {("searchsorted", 2): _searchsorted}
-SMOOTH_FUNCTIONS = {"logaddexp", "logaddexp2", "_logaddexp", "_logaddexp2"}
+SMOOTH_FUNCTIONS = ("logaddexp", "logaddexp2")  # they compare only to keep from overflowing
 
 
 @rule("custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr")
 def custom(here: Here, *values: Value):
     """A function with a derivative of its own: it keeps that, unless something in it is relaxed."""
     closed = here.params.get("call_jaxpr") or here.params["fun_jaxpr"]
-    name = here.params.get("name")
+    name = name_of(closed.jaxpr)
     if name in SMOOTH_FUNCTIONS:
         return None
-    if name and here.plan.leaves(here.site(values, "", True)._replace(primitive=name)) == "skipped":
+    if here.plan.leaves(here.site(values, "", True)._replace(primitive=name)) == "skipped":
         here.note(values, "skipped", relaxed=False)
         return None
     trial = Recorder()
@@ -113,7 +114,7 @@ def kind_of(x: Value) -> Kind:
         return (
             Kind("integer", tuple(np.unique(x.support).tolist()), dtype) if x.is_static else Kind("number", (), dtype)
         )
-    if isinstance(x, Known) and x.const.dtype != bool and len(np.unique(x.const)) <= WIDEST:
+    if isinstance(x, Known) and is_integer(x) and len(np.unique(x.const)) <= WIDEST:
         return Kind("known", tuple(np.unique(x.const).tolist()))
     return Kind("plain")
 
@@ -150,8 +151,14 @@ def _as_number(x: Value, kind: Kind) -> SoftArray:
     return real(x.values.astype(kind.dtype), jnp.asarray(x.hard_view))
 
 
+def _as_known(x: Value, kind: Kind) -> Value:
+    """What the loop starts with, for as long as it is not seen to change."""
+    x = jnp.asarray(hard(x))
+    return Known(x, np.full(x.shape, kind.support[0], x.dtype)) if len(kind.support) == 1 else x
+
+
 COERCIONS: dict[str, Callable[[Value, Kind], Value]] = {
-    "known": lambda x, kind: jnp.asarray(hard(x)),
+    "known": _as_known,
     "plain": lambda x, kind: jnp.asarray(hard(x)),
     "smooth": lambda x, kind: Smooth(jnp.asarray(soft(x))),
     "real": lambda x, kind: as_real(x),
@@ -186,8 +193,9 @@ def fixed_point(step: Callable, start: Sequence[Value], *args) -> list[Kind]:
     """The kinds that a loop's carry has from its start on, found by iteration."""
     kinds = [kind_of(x) for x in start]
     for count in range(64):
-        given = [coerced(x, kind) for x, kind in zip(start, kinds, strict=True)]
-        found = [common(a, kind_of(b)) for a, b in zip(kinds, _abstractly(step, given, *args), strict=True)]
+        given = _closed(start, kinds)
+        out = _abstractly(lambda carry, *args, kinds=kinds: step(_opened(carry, kinds), *args), given, *args)
+        found = [common(a, kind_of(b)) for a, b in zip(kinds, out, strict=True)]
         if count > 4:
             found = [_widened(a, b) for a, b in zip(kinds, found, strict=True)]
         if found == kinds:
@@ -201,30 +209,47 @@ def _widened(a: Kind, b: Kind) -> Kind:
     return Kind("number", (), b.dtype) if b.name == "integer" and a != b else b
 
 
+def _closed(values: Sequence[Value], kinds: Sequence[Kind]) -> list[Value]:
+    """Values of these kinds, as JAX carries them."""
+    return [portable(coerced(x, kind)) for x, kind in zip(values, kinds, strict=True)]
+
+
+def _opened(values: Sequence[Value], kinds: Sequence[Kind]) -> list[Value]:
+    """What is carried, as values of these kinds."""
+    return [coerced(x, kind) if kind.name == "known" else x for x, kind in zip(values, kinds, strict=True)]
+
+
 # Loops
 
 
 @rule("scan")
 def scan(here: Here, *values: Value):
     """The loop; what it carries is of one kind throughout."""
-    a, b = here.params["num_consts"], here.params["num_consts"] + here.params["num_carry"]
+    a, b = _loop_inputs(here.params)
     consts, start, xs = values[:a], values[a:b], [portable(x) for x in values[b:]]
 
-    def step(carry, x):
+    def step(carry, x, here=here):
         return here.run(here.params["jaxpr"], [*consts, *carry, *x])
 
+    trial = here.replaced(record=Recorder())
     first = _abstractly(lambda xs: [jax.tree.map(lambda leaf: leaf[0], x) for x in xs], xs)
-    kinds = fixed_point(lambda carry, x: step(carry, x)[: b - a], start, _shapes(first))
+    kinds = fixed_point(lambda carry, x: step(carry, x, trial)[: b - a], start, _shapes(first))
 
     def body(carry, x):
-        out = step(carry, x)
-        carry = [coerced(y, kind) for y, kind in zip(out, kinds, strict=False)]
-        return carry, [portable(y) for y in out[b - a :]]
+        out = step(_opened(carry, kinds), x)
+        return _closed(out[: b - a], kinds), [portable(y) for y in out[b - a :]]
 
-    begin = [coerced(x, kind) for x, kind in zip(start, kinds, strict=True)]
+    begin = _closed(start, kinds)
     options = {name: here.params[name] for name in ("length", "reverse", "unroll")}
     carry, ys = lax.scan(body, begin, xs, **options)
     return [*carry, *ys]
+
+
+def _loop_inputs(params) -> tuple[int, int]:
+    """Where among its operands a loop's carry begins and ends."""
+    consts, carry = (len(part) for part in params["ft_in"][:2]) if "ft_in" in params else (None, None)  # newer jax
+    consts, carry = params.get("num_consts", consts), params.get("num_carry", carry)
+    return consts, consts + carry
 
 
 def _shapes(values):
@@ -232,9 +257,9 @@ def _shapes(values):
 
 
 UNBOUNDED = (
-    "soften: the condition of the while_loop at {place} (in {function}) is soft: it has no definite number of steps. "
-    "Pass unroll=N for at most N steps, each taken with the probability that the loop still runs, or keep the condition "
-    "hard with skip={place!r}"
+    "soften: the condition of the while_loop at {place} (in {function}) is soft, so that the number of steps is not "
+    "definite. Pass unroll=N for at most N steps, each taken with the probability that the loop still runs, or keep "
+    "the condition hard with skip={place!r}"
 )
 
 
@@ -244,13 +269,15 @@ def while_loop(here: Here, *values: Value):
     a, b = here.params["cond_nconsts"], here.params["cond_nconsts"] + here.params["body_nconsts"]
     of_test, of_body, start = values[:a], values[a:b], values[b:]
     test = lambda carry: here.run(here.params["cond_jaxpr"], [*of_test, *carry], "test")[0]
-    step = lambda carry: here.run(here.params["body_jaxpr"], [*of_body, *carry], "step")
-    kinds = fixed_point(step, start)
-    begin = [coerced(x, kind) for x, kind in zip(start, kinds, strict=True)]
-    decided = here.decide(values, WHILE) if is_soft(_abstractly(test, begin)) else None
+    step = lambda carry, here=here: here.run(here.params["body_jaxpr"], [*of_body, *carry], "step")
+    trial = here.replaced(record=Recorder())
+    kinds = fixed_point(lambda carry: step(carry, trial), start)
+    begin = _closed(start, kinds)
+    soft_test = is_soft(_abstractly(lambda carry: test(_opened(carry, kinds)), begin))
+    decided = here.decide(values, WHILE) if soft_test else None
     if decided is None:
-        body = lambda carry: [coerced(x, kind) for x, kind in zip(step(carry), kinds, strict=True)]
-        return lax.while_loop(lambda carry: hard(test(carry)), body, begin)
+        body = lambda carry: _closed(step(_opened(carry, kinds)), kinds)
+        return lax.while_loop(lambda carry: hard(test(_opened(carry, kinds))), body, begin)
     if here.plan.unroll is None:
         site = here.site(values, "", False)
         raise ValueError(UNBOUNDED.format(place=site.place, function=site.function))
@@ -271,9 +298,8 @@ def _survived(here: Here, test, step, start: Sequence[Value], exact) -> list[Val
     bits = jnp.ones((), bool)
     first = [SoftBool._rebuild(jnp.ones(()), bits, here.logic), *start]
     kinds = fixed_point(mixed, first)
-    body = lambda state, _: ([coerced(x, kind) for x, kind in zip(mixed(state), kinds, strict=True)], None)
-    begin = [coerced(x, kind) for x, kind in zip(first, kinds, strict=True)]
-    (_, *carry), _ = lax.scan(body, begin, None, length=here.plan.unroll)
+    body = lambda state, _: (_closed(mixed(_opened(state, kinds)), kinds), None)
+    (_, *carry), _ = lax.scan(body, _closed(first, kinds), None, length=here.plan.unroll)
     return [_with_exact(x, y) for x, y in zip(carry, exact, strict=True)]
 
 
@@ -305,10 +331,7 @@ def branch(here: Here, which: Value, *operands: Value):
         return _chosen_branch(hard(which), runs)
     exact = here.hard(which, *operands)
     outs = [_guarded(weights[i] > 0, run) for i, run in enumerate(runs)]
-    return [
-        mixture(weights, cases, e, here.logic) if any(map(is_soft, cases)) or is_float(e) or True else e
-        for *cases, e in zip(*outs, exact, strict=True)
-    ]
+    return [mixture(weights, cases, e, here.logic) for *cases, e in zip(*outs, exact, strict=True)]
 
 
 def _chosen_branch(which, runs):

@@ -77,7 +77,7 @@ def _relabelled(here: Here, x: Value, columns: Sequence[Value], asked: Gather) -
     """Of known integers in a row the distribution of the entry."""
     if not (isinstance(x, Known) and x.const.ndim == 1 and len(columns) == 1 and asked.sizes == (1,)):
         return None
-    if x.const.dtype == bool or asked.numbers.offset_dims:
+    if not is_integer(x) or asked.numbers.offset_dims:
         return None
     return Integer(
         distribution(columns[0], x.const.size), here.hard(x, Columns(tuple(columns), _stacked(columns))), x.const

@@ -92,7 +92,7 @@ def carried(x: Value, exact, probs, axis: int, logic: str) -> Value:
 
 def _along(x: Value, axis: int) -> np.ndarray | None:
     """Known integers that vary along one axis only."""
-    if not isinstance(x, Known) or x.const.dtype == bool or 0 in x.const.shape:
+    if not isinstance(x, Known) or not is_integer(x) or 0 in x.const.shape:
         return None
     rows = np.moveaxis(x.const, axis, -1).reshape(-1, x.const.shape[axis])
     same = len(rows) == 1 or not any(np.moveaxis(x.const, axis, -1).strides[:-1]) or (rows == rows[0]).all()

@@ -82,8 +82,16 @@ def _in_library(name: str) -> bool:
 
 def is_of_library(jaxpr) -> bool:
     """Whether a jitted function is JAX's own: JAX then shares its equations among all who call it."""
-    origin = getattr(getattr(jaxpr, "debug_info", None), "func_src_info", None) or ""
-    return any(part in origin for part in LIBRARY)
+    return any(part in _origin(jaxpr) for part in LIBRARY)
+
+
+def name_of(jaxpr) -> str:
+    """The name of the function that became a program."""
+    return _origin(jaxpr).partition(" at ")[0]
+
+
+def _origin(jaxpr) -> str:
+    return getattr(getattr(jaxpr, "debug_info", None), "func_src_info", None) or ""
 
 
 def inside(outer: Place, inner: Place, shared: bool) -> Place:

@@ -166,13 +166,10 @@ def mark_whole(x: SoftArray) -> SoftArray:
 
 def is_whole(x: Value) -> bool:
     """Whether the exact values are known to be whole."""
-    if is_soft(x):
+    if is_soft(x) or isinstance(x, jax.core.Tracer):
         return getattr(x, "whole", False)
-    return (
-        not isinstance(x, jax.core.Tracer)
-        and np.size(hard(x)) == 1
-        and float(np.asarray(hard(x)).ravel()[0]).is_integer()
-    )
+    x = np.asarray(x.const if isinstance(x, Known) else x)
+    return x.size == 1 and float(x.ravel()[0]).is_integer()
 
 
 def counted_bits(bits: SoftBool, exact) -> Integer:
@@ -203,7 +200,7 @@ def as_soft_bool(x: Value, logic: str, dtype) -> SoftBool:
 
 def constant(x: Value) -> int | None:
     """The one known integer that a value consists of, if it does."""
-    if not isinstance(x, Known) or x.const.size == 0:
+    if not isinstance(x, Known) or x.const.size == 0 or x.const.dtype.kind == "f":
         return None
     first = x.const.flat[0]
     uniform = x.const.size == 1 or not any(x.const.strides) or bool((x.const == first).all())
