@@ -87,9 +87,7 @@ ON_A_ROW = {
     "set": lambda x: x.at[jnp.argmax(x)].set(7.0),
     "add": lambda x: x.at[jnp.argsort(x)].add(jnp.arange(5.0)),
     "inverse permutation": lambda x: jnp.zeros(5).at[jnp.argsort(x)].set(x),
-    "dynamic slices": lambda x: lax.dynamic_update_slice(
-        x, lax.dynamic_slice(x, (jnp.argmin(x),), (2,)), (jnp.argmax(x),)
-    ),
+    "slices": lambda x: lax.dynamic_update_slice(x, lax.dynamic_slice(x, (jnp.argmin(x),), (2,)), (jnp.argmax(x),)),
     "one_hot": lambda x: jax.nn.one_hot(jnp.argmax(x), 5),
     "sort": lambda x: jnp.sort(x)[1:3],
     "sort descending": lambda x: jnp.stack([jnp.sort(x, descending=True), x[jnp.argsort(x, descending=True)]]),
@@ -142,50 +140,61 @@ def ordinary_promotion():
         yield
 
 
+# Compiled once and run once: what XLA would gain by optimising, it would not earn back.
+QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+
+
 @functools.cache
-def exact():
-    return jax.jit(programs)(X, ROWS)
+def softened():
+    """The results of all programs, and their change along a direction, at a softness."""
 
+    def run(x, rows, softness):
+        f = sft.soften(programs, softness)
+        return jax.jvp(f, (x, rows), (jnp.cos(x), jnp.cos(rows)))
 
-def as_floats(tree):
-    return jax.tree.map(lambda a: np.asarray(a, np.float64), tree)
+    return jax.jit(run, compiler_options=QUICK)
 
 
 def test_small_softness_gives_the_values_of_every_program():
     """Away from ties, of which these data have none."""
-    got = as_floats(jax.jit(sft.soften(programs, 1e-4))(X, ROWS))
-    for name, wanted in as_floats(exact()).items():
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-3, err_msg=name), got[name], wanted)
+    wanted = jax.tree.map(lambda a: np.asarray(a, np.float64), jax.jit(programs, compiler_options=QUICK)(X, ROWS))
+    got, _ = softened()(X, ROWS, 1e-4)
+    for name in wanted:
+        close = functools.partial(np.testing.assert_allclose, atol=2e-3, err_msg=name)
+        jax.tree.map(close, got[name], wanted[name])
 
 
+def test_every_program_has_a_derivative_that_is_finite_and_not_zero():
+    _, tangents = softened()(X, ROWS, 0.1)
+    for name, tangent in tangents.items():
+        arrays = list(map(np.asarray, jax.tree.leaves(tangent)))
+        assert all(np.isfinite(a).all() for a in arrays), name
+        assert any(a.any() for a in arrays), name
+
+
+@pytest.mark.slow
+def test_gradients_in_reverse_are_finite():
+    def total(x, rows):
+        return sum(jnp.sum(jnp.sin(a)) for a in jax.tree.leaves(sft.soften(programs)(x, rows)))
+
+    gradients = jax.jit(jax.grad(total, (0, 1)), compiler_options=QUICK)(X, ROWS)
+    assert all(np.isfinite(g).all() for g in gradients)
+
+
+@pytest.mark.slow
 def test_hard_views_are_the_values_of_every_program_bit_for_bit():
     def both(x, rows):
         closed, shapes = jax.make_jaxpr(programs, return_shape=True)(x, rows)
         views = evaluate(closed, [Smooth(x), Smooth(rows)], plan(sft.Relaxation(0.3)), Recorder())
         return jax.tree.unflatten(jax.tree.structure(shapes), list(map(hard, views))), programs(x, rows)
 
-    got, wanted = jax.jit(both)(X, ROWS)
+    got, wanted = jax.jit(both, compiler_options=QUICK)(X, ROWS)
     for name in wanted:
-        jax.tree.map(
-            lambda a, b: np.testing.assert_array_equal(a, b, err_msg=name, strict=True), got[name], wanted[name]
-        )
+        same = functools.partial(np.testing.assert_array_equal, err_msg=name, strict=True)
+        jax.tree.map(same, got[name], wanted[name])
 
 
-def test_gradients_of_every_program_are_finite_and_those_of_all_but_the_flat_are_not_zero():
-    softened = sft.soften(programs)
-
-    def weighed(x, rows):
-        weigh = lambda a: jnp.sum(jnp.sin(a) * jnp.arange(1.0, a.size + 1).reshape(a.shape))
-        return {name: sum(map(weigh, jax.tree.leaves(out))) for name, out in softened(x, rows).items()}
-
-    by_x, by_rows = jax.jit(jax.jacrev(weighed, argnums=(0, 1)))(X, ROWS)
-    for gradients in (by_x, by_rows):
-        assert all(np.isfinite(g).all() for g in gradients.values())
-    assert [name for name in ON_A_ROW if not np.any(by_x[name])] == []
-    assert [name for name in ON_ROWS if not np.any(by_rows[name])] == []
-
-
-SOME = ("where", "index", "sort with payload", "bang-bang", "experts", "cond", "histogram")
+SOME = ("where", "index", "median", "cond")
 
 
 @pytest.mark.core
@@ -193,16 +202,16 @@ def test_straight_through_is_the_program_itself_operation_by_operation():
     for name in SOME:
         got = sft.soften(ON_A_ROW[name], straight_through=True)(jnp.asarray(X))
         wanted = ON_A_ROW[name](jnp.asarray(X))
-        jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, b, err_msg=name, strict=True), got, wanted)
+        same = functools.partial(np.testing.assert_array_equal, err_msg=name, strict=True)
+        jax.tree.map(same, got, wanted)
         assert jax.tree.structure(got) == jax.tree.structure(wanted)
 
 
 def test_straight_through_has_the_gradient_of_the_relaxation():
     def gradient(straight_through):
-        f = sft.soften(
-            lambda x: jnp.sum(programs(x, ROWS)["bang-bang"] * jnp.arange(20.0)), straight_through=straight_through
-        )
-        return jax.grad(f)
+        f = sft.soften(bang_bang, straight_through=straight_through)
+        return jax.grad(lambda x: jnp.sum(f(x) * jnp.arange(20.0)))
 
     a, b = jax.jit(lambda x: (gradient(True)(x), gradient(False)(x)))(X)
     np.testing.assert_array_equal(a, b)
+    assert np.any(a)

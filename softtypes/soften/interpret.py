@@ -68,18 +68,14 @@ class _Run:
         found = RULES.get(here.eqn.primitive.name)
         if found is None:
             return self.without_rule(here, values)
-        out = self.site(here, values, found) if found.became else found.run(here, *values)
+        decided = here.decide() if found.is_site else here
+        out = None if decided is None else found.run(decided, *values)
         return on_both_views(here, *values) if out is None else _listed(here, out)
-
-    def site(self, here: Here, values: list[Value], found) -> Any:
-        """What a rule makes of a site, unless it is to be left hard."""
-        decided = here.decide(values, found.became)
-        return None if decided is None else found.run(decided, *values)
 
     def without_rule(self, here: Here, values: list[Value]) -> list[Value]:
         out = on_both_views(here, *values)
         if here.eqn.primitive.name in KINKED or (out and not any(map(is_soft, out))):
-            here.note(values, "it has no rule", relaxed=False)
+            here.note("it has no rule", relaxed=False)
         return out
 
     def enter(self, here: Here, closed, values: Sequence[Value], tag: Any = None) -> list[Value]:

@@ -53,25 +53,24 @@ class Here:
         """The results of a function that this equation calls."""
         return self.evaluate(self, closed, values, tag)
 
-    def note(self, values: Sequence[Value], became: str, relaxed: bool = True) -> None:
+    def note(self, became: str, relaxed: bool = True) -> None:
         """Enter this equation into the report."""
-        self.record(self.key, self.site(values, became, relaxed))
+        self.record(self.key, self.site(became, relaxed))
 
-    def decide(self, values: Sequence[Value], became: str) -> "Here | None":
-        """This site with the relaxation that it takes; None, entered into the report, if it is to stay hard."""
-        site = self.site(values, became, True)
+    def decide(self, became: str | None = None) -> "Here | None":
+        """This site with the relaxation that it takes; None if it is to stay hard. The report will say which."""
+        became = became or RULES[self.eqn.primitive.name].became
+        site = self.site(became, True)
         why = self.plan.leaves(site)
-        self.note(values, why or became, relaxed=not why)
-        return None if why else self.replaced(relaxation=self.plan.at(site), became=became, values=values)
+        decided = self.replaced(relaxation=self.plan.at(site))
+        decided.note(why or became, relaxed=not why)
+        return None if why else decided
 
-    def replaced(self, values: Sequence[Value] = (), became: str = "", **changes) -> "Here":
+    def replaced(self, **changes) -> "Here":
         """A copy with some fields changed."""
-        out = replace(self, **changes)
-        if became:
-            out.note(values, became)
-        return out
+        return replace(self, **changes)
 
-    def site(self, values: Sequence[Value], became: str, relaxed: bool) -> Site:
+    def site(self, became: str, relaxed: bool) -> Site:
         """This equation as a site."""
         frame = self.place.frames[0] if self.place.frames else None
         return Site(
@@ -92,21 +91,22 @@ class Rule(NamedTuple):
     """What a primitive becomes.
 
     `run(here, *values)` gives a value, or a list of them where the primitive has several results; None says that it
-    does not apply to these values. A rule without words is no site of the report: it changes shapes or kinds only.
+    does not apply to these values, and the primitive is applied to both views.
     """
 
     run: Callable[..., Any]
-    became: str
+    became: str  # for the report and the documentation
+    is_site: bool  # whether each use is a site; if not, the rule says `here.decide` where it is one
 
 
 RULES: dict[str, Rule] = {}
 
 
-def rule(*primitives: str, became: str = ""):
+def rule(*primitives: str, became: str, is_site: bool = True):
     """Enter a function into the table as the rule of primitives."""
 
     def enter(run: Callable) -> Callable:
-        RULES.update(dict.fromkeys(primitives, Rule(run, became)))
+        RULES.update(dict.fromkeys(primitives, Rule(run, became, is_site)))
         return run
 
     return enter

@@ -39,7 +39,7 @@ from softtypes.types import SoftArray, SoftBool
 # Functions
 
 
-@rule("jit", "pjit", "closed_call", "core_call")
+@rule("jit", "pjit", "closed_call", "core_call", became="what it calls, step by step", is_site=False)
 def call(here: Here, *values: Value):
     """The function, step by step; the few that are known as a whole by their own rule."""
     closed = here.params.get("jaxpr") or here.params["call_jaxpr"]
@@ -51,7 +51,7 @@ def call(here: Here, *values: Value):
 def _searchsorted(here: Here, closed, edges: Value, queries: Value):
     if not is_float(queries) or hard(edges).ndim != 1:
         return None
-    decided = here.decide((edges, queries), "SoftIndex: probabilities of how many edges come before")
+    decided = here.decide("SoftIndex: probabilities of how many edges come before")
     exact = here.hard(edges, queries)[0]
     return [exact if decided is None else searchsorted(decided, closed, edges, queries, exact)]
 
@@ -60,22 +60,26 @@ FUNCTIONS: dict[tuple, Callable] = {("searchsorted", 2): _searchsorted}
 SMOOTH_FUNCTIONS = ("logaddexp", "logaddexp2")  # they compare only to keep from overflowing
 
 
-@rule("custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr")
+@rule(
+    *("custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr"),
+    became="what it calls, step by step, if something in it is relaxed; else as it is, with its own derivative",
+    is_site=False,
+)
 def custom(here: Here, *values: Value):
     """A function with a derivative of its own: it keeps that, unless something in it is relaxed."""
     closed = here.params.get("call_jaxpr") or here.params["fun_jaxpr"]
     name = name_of(closed.jaxpr)
     if name in SMOOTH_FUNCTIONS:
         return None
-    if here.plan.leaves(here.site(values, "", True)._replace(primitive=name)) == "skipped":
-        here.note(values, "skipped", relaxed=False)
+    if here.plan.leaves(here.site("", True)._replace(primitive=name)) == "skipped":
+        here.note("skipped", relaxed=False)
         return None
     trial = Recorder()
     _abstractly(lambda: here.replaced(record=trial).run(closed, values))
     return here.run(closed, values) if trial.relaxed() else None
 
 
-@rule("remat2", "remat", "checkpoint")
+@rule("remat2", "remat", "checkpoint", became="what it calls, step by step, computed again", is_site=False)
 def remat(here: Here, *values: Value):
     """The function, computed again in the backward pass as before."""
     given = [i for i, x in enumerate(values) if is_soft(x)]
@@ -222,7 +226,7 @@ def _opened(values: Sequence[Value], kinds: Sequence[Kind]) -> list[Value]:
 # Loops
 
 
-@rule("scan")
+@rule("scan", became="a scan that carries soft values", is_site=False)
 def scan(here: Here, *values: Value):
     """The loop; what it carries is of one kind throughout."""
     a, b = _loop_inputs(here.params)
@@ -263,7 +267,7 @@ UNBOUNDED = (
 )
 
 
-@rule("while")
+@rule("while", became="steps mixed by the probability that the loop still runs, with `unroll`", is_site=False)
 def while_loop(here: Here, *values: Value):
     """The loop; a soft condition needs a bound on the number of steps."""
     a, b = here.params["cond_nconsts"], here.params["cond_nconsts"] + here.params["body_nconsts"]
@@ -274,17 +278,14 @@ def while_loop(here: Here, *values: Value):
     kinds = fixed_point(lambda carry: step(carry, trial), start)
     begin = _closed(start, kinds)
     soft_test = is_soft(_abstractly(lambda carry: test(_opened(carry, kinds)), begin))
-    decided = here.decide(values, WHILE) if soft_test else None
+    decided = here.decide() if soft_test else None
     if decided is None:
         body = lambda carry: _closed(step(_opened(carry, kinds)), kinds)
         return lax.while_loop(lambda carry: hard(test(_opened(carry, kinds))), body, begin)
     if here.plan.unroll is None:
-        site = here.site(values, "", False)
+        site = here.site("", False)
         raise ValueError(UNBOUNDED.format(place=site.place, function=site.function))
     return _survived(decided, test, step, start, here.hard(*values))
-
-
-WHILE = "steps mixed by the probability that the loop still runs"
 
 
 def _survived(here: Here, test, step, start: Sequence[Value], exact) -> list[Value]:
@@ -320,12 +321,12 @@ def _with_exact(x: Value, exact) -> Value:
 # Branches
 
 
-@rule("cond")
+@rule("cond", became="mixture of the branches by probability", is_site=False)
 def branch(here: Here, which: Value, *operands: Value):
     """A soft choice runs all branches and mixes them; an exact one runs the one that it names."""
     branches = here.params["branches"]
     weights = probabilities(which, len(branches)) if is_soft(which) else None
-    decided = None if weights is None else here.decide((which, *operands), "mixture of the branches by probability")
+    decided = None if weights is None else here.decide()
     runs = [lambda b=b, i=i: here.run(b, operands, i) for i, b in enumerate(branches)]
     if decided is None:
         return _chosen_branch(hard(which), runs)

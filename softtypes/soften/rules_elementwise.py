@@ -55,7 +55,7 @@ COMPARISONS: dict[str, tuple[Rule, Callable, Callable]] = {
 def compare(here: Here, x: Value, y: Value):
     relaxed, test, connective = COMPARISONS[here.eqn.primitive.name]
     if here.eqn.invars[0] is here.eqn.invars[1]:
-        here.note((x, y), "it compares a value to itself: a test for NaN", relaxed=False)
+        here.note("it compares a value to itself: a test for NaN", relaxed=False)
         return here.hard(x, y)
     if is_bool(x):
         return connective(*bools(here.logic, x, y))
@@ -110,19 +110,23 @@ def over_axes(here: Here, x: Value):
 # Choices
 
 
-@rule("select_n", became="mixture by the probability")
+@rule("select_n", became="mixture by the probability", is_site=False)
 def select(here: Here, which: Value, *cases: Value):
     """The case that a Boolean or an integer chooses; a certain choice acts on both views."""
     if isinstance(which, Known):
         uniform = _uniform(which)
         if uniform is not None:
-            here.note((which, *cases), "the choice is certain", relaxed=False)
             return cases[uniform]
     through = _guarded_gradient(here, cases)
     if through is not None:
         return through
-    if not is_soft(which) or _wraps(here, which, cases):
+    decided = here.decide() if is_soft(which) and not _wraps(here, which, cases) else None
+    if decided is None:
         return _chosen(here, which, cases)
+    return _mixed(decided, which, cases)
+
+
+def _mixed(here: Here, which: Value, cases) -> Value:
     if isinstance(which, SoftBool):
         return where(here, which, cases[1], cases[0])
     return mixture(probabilities(which, len(cases)), cases, here.hard(which, *cases), here.logic)
@@ -222,7 +226,7 @@ def _is_real(x: Value) -> bool:
     return isinstance(x, Smooth | SoftArray) and not jnp.issubdtype(hard(x).dtype, jnp.complexfloating)
 
 
-@rule("stop_gradient")
+@rule("stop_gradient", became="the exact value", is_site=False)
 def stopped(here: Here, x: Value):
     """What has no derivative needs no relaxation: the exact view."""
     return without_gradient(hard(x))

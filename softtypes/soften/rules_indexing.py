@@ -48,22 +48,17 @@ class Gather(NamedTuple):
     batch: tuple[int, ...]
 
 
-@rule("gather", became="expected entries under the distribution of the index")
+@rule("gather", became="expected entries under the distribution of the index", is_site=False)
 def gather(here: Here, x: Value, at: Value):
     columns = index_columns(at)
-    if not any(isinstance(c, SOFT_INDEX) for c in columns):
-        here.note((x, at), "the position is exact", relaxed=False)
-        return exactly(here, x, at)
+    decided = here.decide() if any(isinstance(c, SOFT_INDEX) for c in columns) else None
+    if decided is None:
+        return structural(lambda a: here.bind(a, hard(at)), x)
     asked = Gather(here.params["dimension_numbers"], tuple(here.params["slice_sizes"]), hard(at).shape[:-1])
     relabelled = _relabelled(here, x, columns, asked)
     if relabelled is not None:
         return relabelled
     return expected(here, x, here.hard(x, at), lambda values: _expected(here, values, columns, asked))
-
-
-def exactly(here: Here, x: Value, at: Value) -> Value:
-    """A selection at exact positions of any kind of value."""
-    return structural(lambda a: here.bind(a, hard(at)), x)
 
 
 def index_columns(at: Value) -> list[Value]:
@@ -157,13 +152,12 @@ def _as_it_is(x, own: tuple[int, ...], asked: Gather):
 # Slices
 
 
-@rule("dynamic_slice", became="average of the slices over their starts")
+@rule("dynamic_slice", became="average of the slices over their starts", is_site=False)
 def dynamic_slice(here: Here, x: Value, *starts: Value):
     sizes = here.params["slice_sizes"]
     shape = hard(x).shape
     soft_axes = [d for d, start in enumerate(starts) if isinstance(start, SOFT_INDEX) and shape[d] > sizes[d]]
-    if not soft_axes:
-        here.note((x, *starts), "the position is exact", relaxed=False)
+    if not soft_axes or here.decide() is None:
         return structural(lambda a: here.bind(a, *map(hard, starts)), x)
     exact_starts = [0 if d in soft_axes else hard(start) for d, start in enumerate(starts)]
     exact_sizes = [shape[d] if d in soft_axes else sizes[d] for d in range(len(shape))]
@@ -188,10 +182,9 @@ def _sliced(starts, x, size: int, axis: int):
 # Updates
 
 
-@rule("dynamic_update_slice", became="mixture of the updates over their starts")
+@rule("dynamic_update_slice", became="mixture of the updates over their starts", is_site=False)
 def dynamic_update_slice(here: Here, x: Value, update: Value, *starts: Value):
-    if not any(isinstance(start, SOFT_INDEX) for start in starts):
-        here.note((x, update, *starts), "the position is exact", relaxed=False)
+    if not any(isinstance(start, SOFT_INDEX) for start in starts) or here.decide() is None:
         return join(lambda a, b: here.bind(a, b, *map(hard, starts)), (x, update), here.logic)
     shape, window = hard(x).shape, hard(update).shape
 
@@ -233,14 +226,14 @@ def updated(here: Here, x: Value, update: Value, exact, place) -> Value:
     return real(place(*softs((x, update), exact.dtype if is_float(x) else None)), exact)
 
 
-SCATTERS = ("scatter", "scatter-add", "scatter_add")
-
-
-@rule("scatter", "scatter-add", "scatter_add", "scatter_sub", became="updates at every place by its probability")
+@rule(
+    *("scatter", "scatter-add", "scatter_add", "scatter-sub", "scatter_sub"),
+    became="updates at every place by its probability",
+    is_site=False,
+)
 def scatter(here: Here, x: Value, at: Value, update: Value):
     columns = index_columns(at)
-    if not any(isinstance(c, SOFT_INDEX) for c in columns):
-        here.note((x, at, update), "the position is exact", relaxed=False)
+    if not any(isinstance(c, SOFT_INDEX) for c in columns) or here.decide() is None:
         return join(lambda a, b: here.bind(a, hard(at), b), (x, update), here.logic)
     batch = hard(at).shape[:-1]
     spread = _Spread(here, columns, batch)
@@ -257,7 +250,7 @@ class _Spread:
 
     def add(self, x, update):
         """`x + sum_b sum_k P_b(k) (update_b at k)`."""
-        sign = -1 if self.here.eqn.primitive.name == "scatter_sub" else 1
+        sign = -1 if self.here.eqn.primitive.name in ("scatter-sub", "scatter_sub") else 1
         places, window, weights = self._places(x, update)
         values = jnp.expand_dims(update, self._axes(update)) * weights
         return lax.scatter_add(x, places, sign * values.astype(x.dtype), window, mode=self.here.params["mode"])
@@ -308,7 +301,7 @@ class _Spread:
         return a.reshape(shape)
 
     def _places(self, x, update):
-        """Index vectors `(batch, places)`, their dimension numbers, and the probabilities in the form of the updates."""
+        """Index vectors `(batch, places)`, their dimension numbers, and probabilities in the form of the updates."""
         numbers, spots = self.numbers, self._soft()
         hidden = {*numbers.inserted_window_dims, *numbers.operand_batching_dims}
         windows = dict(

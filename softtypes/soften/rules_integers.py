@@ -75,7 +75,7 @@ def _floating(here: Here) -> dict:
     return {"preferred_element_type": None} if "preferred_element_type" in here.params else {}
 
 
-@rule(*LINEAR, "reduce_sum", "cumsum", "dot_general")
+@rule(*LINEAR, "reduce_sum", "cumsum", "dot_general", became="of integers: the mean", is_site=False)
 def arithmetic(here: Here, *values: Value):
     """Of floats on both views; of integers on the mean."""
     if not jnp.issubdtype(here.eqn.outvars[0].aval.dtype, jnp.integer):

@@ -64,11 +64,11 @@ def _last_true(p):
     return jnp.flip(backwards.at[..., 0].add(-none), -1).at[..., 0].add(none)
 
 
-@rule("sort", became="sort by the ordering algorithm; what is sorted along, by the SoftIndex of the order")
+@rule("sort", became="sort by the ordering algorithm, and the SoftIndex of the order")
 def sort(here: Here, *values: Value):
     key, *payload = values
     if here.params["num_keys"] > 1 or not is_soft(key) or is_bool(key):
-        here.note(values, "only one soft key of numbers is relaxed", relaxed=False)
+        here.note("only one soft key of numbers is relaxed", relaxed=False)
         return None
     axis = here.params["dimension"]
     exact = here.hard(*values)

@@ -37,6 +37,8 @@ from softtypes.types import SoftArray, SoftBool
     "copy_p",
     "sharding_constraint",
     "tile",
+    became="both views, or the probabilities",
+    is_site=False,
 )
 def shape(here: Here, x: Value):
     """Another shape, of any kind of value."""
@@ -45,18 +47,18 @@ def shape(here: Here, x: Value):
     return structural(lambda a: here.bind(a), x)
 
 
-@rule("split")
+@rule("split", became="both views, or the probabilities", is_site=False)
 def split(here: Here, x: Value):
     count = len(here.eqn.outvars)
     return [structural(lambda a, i=i: here.bind(a)[i], x) for i in range(count)]
 
 
-@rule("optimization_barrier")
+@rule("optimization_barrier", became="both views, or the probabilities", is_site=False)
 def barrier(here: Here, *values: Value):
     return [structural(lambda a: a, x) for x in values]
 
 
-@rule("concatenate", "stack", "pad")
+@rule("concatenate", "stack", "pad", became="both views, or the probabilities", is_site=False)
 def joined(here: Here, *values: Value):
     """Several values in one, of the kind that holds them all."""
     if here.eqn.primitive.name == "concatenate" and _are_columns(here, values):
@@ -75,7 +77,9 @@ def _are_columns(here: Here, values) -> bool:
 # Kinds
 
 
-@rule("convert_element_type")
+@rule(
+    "convert_element_type", became="of a Boolean its probability, of an index its mean, of a float steps", is_site=False
+)
 def convert(here: Here, x: Value):
     """A Boolean as a number is its probability, an integer its mean; a number as an integer is truncated."""
     dtype = here.params["new_dtype"]
@@ -84,7 +88,7 @@ def convert(here: Here, x: Value):
         if isinstance(x, Smooth):
             return Smooth(here.bind(x.array))
         return real(soft(x).astype(dtype), exact)
-    if dtype == bool:
+    if dtype == jnp.bool_:
         return _not_zero(here, x, exact)
     if isinstance(x, Integer):
         return Integer(x.probs, exact, x.support)
@@ -98,7 +102,7 @@ def convert(here: Here, x: Value):
 def _truncated(here: Here, x: Value, exact):
     if not jnp.issubdtype(dtype_of(x), jnp.floating):
         return None
-    decided = here.decide((x,), "sum of steps")
+    decided = here.decide("sum of steps")
     return exact if decided is None else real(relax(TRUNCATE, decided.relaxation, as_real(x).values), exact)
 
 

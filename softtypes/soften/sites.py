@@ -138,7 +138,7 @@ TESTS = (_by_primitive, _by_function, _by_scope, _by_line)
 
 def as_selectors(name: str, given) -> tuple[Selector, ...]:
     """One selector or several, checked."""
-    listed = (given,) if isinstance(given, str) or callable(given) else tuple(given or ())
+    listed = tuple(given) if isinstance(given, Iterable) and not isinstance(given, str) else (given,)
     for selector in listed:
         if not (isinstance(selector, str) or callable(selector)):
             raise TypeError(f"{name}: {HOW_TO_SELECT}; got {selector!r}")

@@ -135,7 +135,7 @@ def is_integer(x: Value) -> bool:
 
 
 def is_bool(x: Value) -> bool:
-    return dtype_of(x) == bool
+    return dtype_of(x) == jnp.bool_
 
 
 def is_float(x: Value) -> bool:
