@@ -1,5 +1,7 @@
 """`soften` beside programs that were written with the types by hand; its report, selectors, loops and limits."""
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 from jax import lax
 
 import softtypes as sft
+from softtypes.soften.rule import RULES
 from softtypes.soften.sites import Site
 
 X = np.array([0.3, 0.9, -0.4, 0.23, 1.57], np.float32)
@@ -142,14 +145,11 @@ def test_soften_is_what_would_be_written_by_hand_in_value_and_gradient():
 
 
 COSTS = {
+    "median": (jnp.median, lambda x: sft.median(x, softness=0.3)),
     "where": (lambda x: jnp.where(x > 0.5, x * x, 0.0), lambda x: sft.where(sft.soft(x, 0.3) > 0.5, x * x, 0.0).soft()),
     "index": (
         lambda x: x[jnp.argmax(jnp.sin(x))],
         lambda x: sft.soft(x)[sft.argmax(jnp.sin(x), softness=0.3)].soft(),
-    ),
-    "order": (
-        lambda x: jnp.take_along_axis(jnp.sin(x), jnp.argsort(x), 0),
-        lambda x: sft.take_along_axis(jnp.sin(x), sft.argsort(x, softness=0.3), 0).soft(),
     ),
 }
 
@@ -400,3 +400,22 @@ def test_a_loop_with_a_definite_condition_carries_soft_values():
 def test_errors(kwargs, error, text):
     with pytest.raises(error, match=text):
         sft.soften(jnp.sin, **kwargs)
+
+
+# The page
+
+
+def table():
+    rows: dict[str, list[str]] = {}
+    for name, entry in RULES.items():
+        rows.setdefault(entry.became, []).append(f"`{name}`")
+    lines = [
+        "| primitives | become |",
+        "|---|---|",
+        *(f"| {' '.join(names)} | {words} |" for words, names in rows.items()),
+    ]
+    return "\n".join(lines)
+
+
+def test_the_page_shows_the_rules():
+    assert table() in (Path(__file__).parents[1] / "docs" / "soften.md").read_text()

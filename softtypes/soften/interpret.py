@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
@@ -18,7 +18,7 @@ from softtypes.soften import (
 )
 from softtypes.soften.known import known
 from softtypes.soften.one_index import of_one_index
-from softtypes.soften.rule import RULES, Here, on_both_views
+from softtypes.soften.rule import RULES, Here, aval, on_both_views
 from softtypes.soften.sites import Place, Plan, Recorder, inside, is_of_library, place_of
 from softtypes.soften.values import Known, Smooth, Value, hard, is_soft
 
@@ -91,7 +91,7 @@ def _listed(here: Here, out) -> list[Value]:
 
 def _literal(v: Literal) -> Value:
     plain = isinstance(v.val, bool | int | float | complex)
-    return _constant(np.asarray(v.val, v.aval.dtype) if plain else v.val)
+    return _constant(np.asarray(v.val, aval(v).dtype) if plain else v.val)
 
 
 def _constant(x) -> Value:

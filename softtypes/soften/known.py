@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from softtypes.soften.rule import Here
+from softtypes.soften.rule import Here, aval
 from softtypes.soften.values import Known, Value
 
 
@@ -77,16 +77,10 @@ def known(here: Here, values: list[Value]) -> list[Value] | None:
     if fold is None or not all(isinstance(x, Known) for x in values):
         return None
     (var,) = here.eqn.outvars
-    exact = var.aval.dtype == np.bool_ or np.issubdtype(var.aval.dtype, np.integer)
+    dtype = aval(var).dtype
+    exact = np.issubdtype(dtype, np.bool_) or np.issubdtype(dtype, np.integer)
     if not exact and here.eqn.primitive.name not in ("convert_element_type", "broadcast_in_dim"):
         return None
-    consts = [x.const for x in values]
-    if (
-        any(c.dtype == bool for c in consts)
-        and here.eqn.primitive.name in ("add", "mul", "not")
-        and var.aval.dtype != bool
-    ):
-        return None
-    with np.errstate(over="ignore"):
-        const = fold(*consts, **here.params)
-    return [Known(here.hard(*values), np.asarray(const).astype(var.aval.dtype))]
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        const = fold(*(x.const for x in values), **here.params)
+    return [Known(here.hard(*values), np.asarray(const).astype(dtype))]

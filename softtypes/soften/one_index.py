@@ -5,13 +5,14 @@ such values, of integers and Booleans, is evaluated on the support, whatever it 
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
 from softtypes.soften.known import FOLDS
-from softtypes.soften.rule import Here
-from softtypes.soften.values import Integer, Known, Value, constant, hard, is_soft
+from softtypes.soften.rule import Here, aval
+from softtypes.soften.values import Integer, Known, Value, constant, hard, is_soft, recall, remember
 from softtypes.types import SoftBool
 
 COMPARISONS = ("lt", "le", "gt", "ge", "eq", "ne")
@@ -35,11 +36,11 @@ def of_one_index(here: Here, values: Sequence[Value]) -> Value | None:
     return None if tables is None else _wrapped(here, probs, tables, here.hard(*values))
 
 
-def _table(x: Value):
+def _table(x: Value) -> Any:
     """The probabilities of the index, and what the value is for each."""
     if isinstance(x, Integer):
         return x.probs, x.support
-    return getattr(x, "event", None) if isinstance(x, SoftBool) else None
+    return recall(x, "event") if isinstance(x, SoftBool) else None
 
 
 def _of_known(here: Here, values: Sequence[Value]) -> np.ndarray | None:
@@ -48,20 +49,20 @@ def _of_known(here: Here, values: Sequence[Value]) -> np.ndarray | None:
     tables = [_table(x)[1] if is_soft(x) else constant(x) for x in values]
     if fold is None or any(t is None or not isinstance(t, np.ndarray | int) for t in tables):
         return None
-    kinds = [np.asarray(t, v.aval.dtype) for t, v in zip(tables, here.eqn.invars, strict=True)]
-    return fold(*kinds, **here.params).astype(here.eqn.outvars[0].aval.dtype)
+    kinds = [np.asarray(t, aval(v).dtype) for t, v in zip(tables, here.eqn.invars, strict=True)]
+    return fold(*kinds, **here.params).astype(aval(here.eqn.outvars[0]).dtype)
 
 
 def _of_arrays(here: Here, values: Sequence[Value], probs):
     """The primitive itself on the support, for what differs from element to element."""
-    shape = here.eqn.outvars[0].aval.shape
+    shape = aval(here.eqn.outvars[0]).shape
     if _is_one_hot(here, values):
         return None
     if probs.shape[:-1] != shape:
         return None
     spread = []
     for x, v in zip(values, here.eqn.invars, strict=True):
-        table = jnp.asarray(_table(x)[1] if is_soft(x) else hard(x), v.aval.dtype)
+        table = jnp.asarray(_table(x)[1] if is_soft(x) else hard(x), aval(v).dtype)
         table = table if is_soft(x) else table.reshape(*table.shape, 1)
         spread.append(jnp.broadcast_to(table, (*shape, probs.shape[-1])))
     return here.bind(*spread)
@@ -78,5 +79,4 @@ def _wrapped(here: Here, probs, table, exact) -> Value:
     if isinstance(table, np.ndarray) and (table.all() or not table.any()):
         return Known(exact, np.broadcast_to(table.all(), exact.shape))
     out = SoftBool._rebuild(Integer(probs, exact, table).holds(lambda a: a), exact, here.logic)
-    out.event = (probs, table)  # type: ignore[attr-defined]
-    return out
+    return remember(out, "event", (probs, table))

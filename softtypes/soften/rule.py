@@ -13,6 +13,11 @@ from softtypes.soften.sites import Place, Plan, Recorder, Site
 from softtypes.soften.values import SPLIT, Smooth, Value, dtype_of, hard, is_soft, real, soft
 
 
+def aval(v: Any) -> Any:
+    """The shape and dtype of a variable of the program."""
+    return v.aval
+
+
 @dataclass(frozen=True)
 class Here:
     """An equation of the program, and what its rule may ask for."""
@@ -80,8 +85,8 @@ class Here:
             primitive=self.eqn.primitive.name,
             became=became,
             relaxed=relaxed,
-            inputs=tuple(show_array(v.aval) for v in self.eqn.invars),
-            outputs=tuple(show_array(v.aval) for v in self.eqn.outvars),
+            inputs=tuple(show_array(aval(v)) for v in self.eqn.invars),
+            outputs=tuple(show_array(aval(v)) for v in self.eqn.outvars),
             softness=self.relaxation.softness if relaxed else None,
             frames=self.place.frames,
         )
@@ -119,7 +124,7 @@ def on_both_views(here: Here, *values) -> list[Value]:
     """
     many = here.eqn.primitive.multiple_results
     exact = here.hard(*values) if any(isinstance(x, SPLIT) for x in values) else None
-    floats = [jnp.issubdtype(v.aval.dtype, jnp.inexact) for v in here.eqn.outvars]
+    floats = [jnp.issubdtype(aval(v).dtype, jnp.inexact) for v in here.eqn.outvars]
     if not any(floats):
         out = here.hard(*values) if exact is None else exact
         return list(out) if many else [out]

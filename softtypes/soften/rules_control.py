@@ -325,12 +325,12 @@ def _with_exact(x: Value, exact) -> Value:
 def branch(here: Here, which: Value, *operands: Value):
     """A soft choice runs all branches and mixes them; an exact one runs the one that it names."""
     branches = here.params["branches"]
-    weights = probabilities(which, len(branches)) if is_soft(which) else None
-    decided = None if weights is None else here.decide()
+    decided = here.decide() if is_soft(which) else None
     runs = [lambda b=b, i=i: here.run(b, operands, i) for i, b in enumerate(branches)]
     if decided is None:
         return _chosen_branch(hard(which), runs)
     exact = here.hard(which, *operands)
+    weights = probabilities(which, len(branches))
     outs = [_guarded(weights[i] > 0, run) for i, run in enumerate(runs)]
     return [mixture(weights, cases, e, here.logic) for *cases, e in zip(*outs, exact, strict=True)]
 

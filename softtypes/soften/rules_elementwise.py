@@ -26,6 +26,8 @@ from softtypes.soften.values import (
     is_whole,
     mark_whole,
     real,
+    recall,
+    remember,
     soft,
     softs,
     without_gradient,
@@ -67,7 +69,7 @@ def compare(here: Here, x: Value, y: Value):
         probs = relax(relaxed, here.relaxation, *softs((x, y)))
     out = soft_bool(here, probs, exact)
     if here.eqn.primitive.name == "lt" and is_integer(x) and constant(y) == 0:
-        out.below_zero = x
+        remember(out, "below_zero", x)
     return out
 
 
@@ -92,7 +94,8 @@ def _of_means(here: Here, x: Value, y: Value):
 def logical(here: Here, *values: Value):
     if not is_bool(values[0]):
         return None
-    return reduce(CONNECTIVES[here.eqn.primitive.name], bools(here.logic, *values)) if len(values) > 1 else ~values[0]
+    first, *rest = bools(here.logic, *values)
+    return reduce(CONNECTIVES[here.eqn.primitive.name], rest, first) if rest else ~first
 
 
 CONNECTIVES = {"and": lambda a, b: a & b, "or": lambda a, b: a | b, "xor": lambda a, b: a ^ b}
@@ -134,7 +137,7 @@ def _mixed(here: Here, which: Value, cases) -> Value:
 
 def _wraps(here: Here, which: Value, cases) -> bool:
     """Whether a negative position is counted from the end: exact, or every position near 0 would be blurred."""
-    return getattr(which, "below_zero", None) is cases[0] and is_integer(cases[0])
+    return recall(which, "below_zero") is cases[0] and is_integer(cases[0])
 
 
 def _guarded_gradient(here: Here, cases) -> Value | None:

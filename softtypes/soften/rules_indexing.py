@@ -12,6 +12,7 @@ from softtypes.rules import selection
 from softtypes.soften.joining import join
 from softtypes.soften.rule import Here, rule
 from softtypes.soften.rules_integers import distribution
+from softtypes.soften.rules_ordering import order_statistic
 from softtypes.soften.values import (
     Columns,
     Integer,
@@ -20,7 +21,9 @@ from softtypes.soften.values import (
     hard,
     is_bool,
     is_float,
+    is_integer,
     real,
+    recall,
     softs,
     structural,
 )
@@ -53,12 +56,24 @@ def gather(here: Here, x: Value, at: Value):
     columns = index_columns(at)
     decided = here.decide() if any(isinstance(c, SOFT_INDEX) for c in columns) else None
     if decided is None:
-        return structural(lambda a: here.bind(a, hard(at)), x)
+        found = _of_sorted(here, x, at)
+        return structural(lambda a: here.bind(a, hard(at)), x) if found is None else found
     asked = Gather(here.params["dimension_numbers"], tuple(here.params["slice_sizes"]), hard(at).shape[:-1])
     relabelled = _relabelled(here, x, columns, asked)
     if relabelled is not None:
         return relabelled
     return expected(here, x, here.hard(x, at), lambda values: _expected(here, values, columns, asked))
+
+
+def _of_sorted(here: Here, x: Value, at: Value) -> SoftArray | None:
+    """Of sorted rows one entry each, at an exact position."""
+    _, axis = recall(x, "sorted_from", (None, None))
+    whole = axis is not None and all(
+        size == (1 if d == axis else x.shape[d]) for d, size in enumerate(here.params["slice_sizes"])
+    )
+    if not whole or hard(at).shape != (1,) or here.params["dimension_numbers"].start_index_map != (axis,):
+        return None
+    return order_statistic(x, hard(at)[0], here.hard(x, at))
 
 
 def index_columns(at: Value) -> list[Value]:
@@ -333,7 +348,7 @@ class _Spread:
             operand_batching_dims=numbers.operand_batching_dims,
             scatter_indices_batching_dims=numbers.scatter_indices_batching_dims,
         )
-        weights = 1
+        weights = jnp.ones(())
         for spot, axis in zip(spots, axes, strict=True):
             p = jnp.broadcast_to(distribution(self.columns[spot], counts[spot]), (*self.batch, counts[spot]))
             shaped = [1] * (update.ndim + len(spots))

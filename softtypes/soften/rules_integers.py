@@ -4,24 +4,30 @@ from collections.abc import Callable, Sequence
 
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from softtypes._lift import Views
 from softtypes.rules import index as indices
 from softtypes.rules import selection
 from softtypes.soften.joining import bools
-from softtypes.soften.rule import Here, rule
+from softtypes.soften.rule import Here, aval, rule
 from softtypes.soften.values import (
     Integer,
+    Known,
     Value,
     alike,
+    as_real,
     hard,
     is_bool,
     is_integer,
     is_soft,
     real,
+    recall,
+    remember,
+    row_of,
     softs,
 )
-from softtypes.types import SoftArray, SoftBool
+from softtypes.types import SoftBool
 
 # Comparisons
 
@@ -34,11 +40,23 @@ def compared(test: Callable, x: Value, y: Value):
         return _independent(test, x, y)
     if is_soft(y):
         return None
+    if test is jnp.equal and _is_one_hot(x, y):
+        axis = next(i for i, size in enumerate(y.const.shape) if x.probs.shape[i] < size)
+        return jnp.moveaxis(jnp.squeeze(x.probs, axis), -1, axis)
     other = jnp.asarray(hard(y))
     if x.is_static and test is jnp.equal and bool((np.diff(x.support) == 1).all()):
         return indices.equal(x.probs, other - int(x.support[0]))
     support = jnp.asarray(x.support, other.dtype)
     return Integer(x.probs, x.hard_view, support).holds(lambda a: test(a, other[..., None]))
+
+
+def _is_one_hot(x: Integer, y: Value) -> bool:
+    """Whether an index is compared to all that it may be, along an axis of its own: the answer is its distribution."""
+    if not isinstance(y, Known) or y.const.ndim != x.probs.ndim - 1 or not x.is_static:
+        return False
+    free = [i for i, size in enumerate(y.const.shape) if x.probs.shape[i] < size]
+    row = row_of(y, free[0]) if len(free) == 1 else None
+    return row is not None and np.array_equal(row, x.support)
 
 
 def _independent(test: Callable, x: Integer, y: Integer):
@@ -78,12 +96,12 @@ def _floating(here: Here) -> dict:
 @rule(*LINEAR, "reduce_sum", "cumsum", "dot_general", became="of integers: the mean", is_site=False)
 def arithmetic(here: Here, *values: Value):
     """Of floats on both views; of integers on the mean."""
-    if not jnp.issubdtype(here.eqn.outvars[0].aval.dtype, jnp.integer):
+    if not jnp.issubdtype(aval(here.eqn.outvars[0]).dtype, jnp.integer):
         return None
     out = in_the_mean(here, *values)
-    bits = getattr(values[0], "bits", None)
+    bits = recall(values[0], "bits")
     if here.eqn.primitive.name == "cumsum" and bits is not None and not here.params["reverse"]:
-        out.counted = (bits, here.params["axis"])  # jnp.piecewise looks for the last that holds by their count
+        remember(out, "counted", (bits, here.params["axis"]))  # jnp.piecewise looks for the last that holds by it
     return out
 
 
@@ -122,17 +140,15 @@ def _mixed(weights, cases, extra: int = 0):
     return selection.choose(weights, stacked)
 
 
-def distribution(x: Value, size: int):
+def distribution(x: Value, size: int) -> Array:
     """Probabilities `(..., size)` of positions `0 .. size - 1`; what lies beyond counts for the nearest.
 
     A number without a distribution is shared between the two positions next to it, in proportion.
     """
     if isinstance(x, Integer):
         return _clipped(x, size)
-    if isinstance(x, SoftArray):
-        place = jnp.clip(x.values, 0, size - 1)[..., None]
-        return jnp.maximum(1 - jnp.abs(place - jnp.arange(size, dtype=place.dtype)), 0)
-    return None
+    place = jnp.clip(as_real(x).values, 0, size - 1)[..., None]
+    return jnp.maximum(1 - jnp.abs(place - jnp.arange(size, dtype=place.dtype)), 0)
 
 
 def _clipped(x: Integer, size: int):

@@ -3,13 +3,29 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import jaxpr_as_fun
 
 from softtypes._lift import relax
 from softtypes._relaxation import Relaxation
 from softtypes.rules import comparison, selection
 from softtypes.rules import logic as logics
+from softtypes.rules.ordering import Ordering, Wanted
+from softtypes.rules.ordering import values as order_statistics
 from softtypes.soften.rule import Here, rule
-from softtypes.soften.values import Integer, Known, Value, hard, is_bool, is_float, is_integer, is_soft, real, softs
+from softtypes.soften.values import (
+    Integer,
+    Value,
+    hard,
+    is_bool,
+    is_float,
+    is_integer,
+    is_soft,
+    real,
+    recall,
+    remember,
+    row_of,
+    softs,
+)
 from softtypes.types import SoftArray, SoftBool
 
 
@@ -42,7 +58,7 @@ def arg_extreme(here: Here, x: Value):
     if isinstance(x, SoftBool):
         probs = x.probs if largest else 1 - x.probs
         return Integer(_first_true(jnp.moveaxis(probs, axis, -1)), here.hard(x), np.arange(x.shape[axis]))
-    counted = getattr(x, "counted", None)
+    counted = recall(x, "counted")
     if counted is not None and largest and counted[1] == axis:
         probs = jnp.moveaxis(counted[0].probs, axis, -1)
         return Integer(_last_true(probs), here.hard(x), np.arange(x.shape[axis]))
@@ -74,6 +90,7 @@ def sort(here: Here, *values: Value):
     exact = here.hard(*values)
     ordered = keys(key, here.relaxation)
     out = [real(ordered.sort(axis=axis).values, exact[0])]
+    remember(out[0], "sorted_from", (ordered, axis))  # one order statistic costs less than all
     if payload:
         probs = ordered.argsort(axis=axis).probs
         out += [carried(x, y, probs, axis, here.logic) for x, y in zip(payload, exact[1:], strict=True)]
@@ -82,7 +99,7 @@ def sort(here: Here, *values: Value):
 
 def carried(x: Value, exact, probs, axis: int, logic: str) -> Value:
     """What is sorted along: its expected entry at each place."""
-    support = _along(x, axis)
+    support = row_of(x, axis)
     if support is not None:
         return Integer(probs, exact, support)
     (values,) = softs([x], hard(x).dtype if is_float(x) else probs.dtype)
@@ -90,13 +107,19 @@ def carried(x: Value, exact, probs, axis: int, logic: str) -> Value:
     return SoftBool._rebuild(jnp.clip(moved, 0, 1), exact, logic) if is_bool(x) else real(moved, exact)
 
 
-def _along(x: Value, axis: int) -> np.ndarray | None:
-    """Known integers that vary along one axis only."""
-    if not isinstance(x, Known) or not is_integer(x) or 0 in x.const.shape:
+EACH_BY_ITSELF = (None, "neuralsort", "softsort")
+
+
+def order_statistic(x: SoftArray, position, exact) -> SoftArray | None:
+    """One entry of sorted rows, by an algorithm that finds each without the others."""
+    ordered, axis = recall(x, "sorted_from", (None, 0))
+    if ordered is None or ordered.relaxation.algorithm not in EACH_BY_ITSELF:
         return None
-    rows = np.moveaxis(x.const, axis, -1).reshape(-1, x.const.shape[axis])
-    same = len(rows) == 1 or not any(np.moveaxis(x.const, axis, -1).strides[:-1]) or (rows == rows[0]).all()
-    return rows[0].copy() if same else None
+    rows = jnp.moveaxis(ordered.values, axis, -1)
+    place = jnp.clip(position, 0, rows.shape[-1] - 1).astype(jnp.int32)
+    wanted = Wanted("single", jnp.broadcast_to(place, (*rows.shape[:-1], 1)))
+    found = order_statistics(rows, wanted, Ordering(), ordered.relaxation, "neuralsort")[..., 0]
+    return real(found.reshape(exact.shape), exact)
 
 
 @rule("top_k", became="top_k by the ordering algorithm, with its SoftIndex")
@@ -111,11 +134,12 @@ def top_k(here: Here, x: Value):
 @rule("cummax", "cummin", became="max or min of each prefix by the ordering algorithm")
 def cumulative(here: Here, x: Value):
     axis, size = here.params["axis"], hard(x).shape[here.params["axis"]]
-    values = keys(x, here.relaxation)
-    rows = jnp.moveaxis(values.values, axis, -1)
+    ordered = keys(x, here.relaxation)
+    rows = jnp.moveaxis(ordered.values, axis, -1)
     mask = np.tri(size, dtype=bool)
     mask = mask.T if here.params["reverse"] else mask
-    table = SoftArray._rebuild(*(jnp.broadcast_to(rows[..., None, :], (*rows.shape, size)),) * 2, values.relaxation)
+    prefixes = jnp.broadcast_to(rows[..., None, :], (*rows.shape, size))
+    table = SoftArray._rebuild(prefixes, prefixes, ordered.relaxation)
     reduce = table.max if here.eqn.primitive.name == "cummax" else table.min
     return real(jnp.moveaxis(reduce(axis=-1, where=mask).values, -1, axis), here.hard(x))
 
@@ -142,5 +166,5 @@ def _ties_go_right(closed, edges: Value, queries: Value) -> bool:
     """Whether a query equal to all edges comes after them: asked of the function itself."""
     with jax.ensure_compile_time_eval():
         args = [jnp.zeros(np.shape(hard(x)), hard(x).dtype) for x in (edges, queries)]
-        (found,) = jax.extend.core.jaxpr_as_fun(closed)(*args)
+        (found,) = jaxpr_as_fun(closed)(*args)
         return bool(np.asarray(found).max() > 0)

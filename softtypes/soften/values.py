@@ -54,14 +54,13 @@ class Integer:
 
     def tree_flatten(self):
         if self.is_static:
-            return (self.probs, self.hard_view), tuple(int(i) for i in self.support)
+            return (self.probs, self.hard_view), tuple(map(int, self.support))
         return (self.probs, self.hard_view, self.support), None
 
     @classmethod
     def tree_unflatten(cls, support, leaves):
-        if support is None:
-            return cls(*leaves)
-        return cls(*leaves, np.asarray(support))
+        probs, hard_view, *rest = leaves
+        return cls(probs, hard_view, rest[0] if support is None else np.asarray(support))
 
     def mean(self) -> Array:
         """`sum_i support_i P_i`."""
@@ -158,25 +157,33 @@ def as_real(x: Value) -> SoftArray:
 # What a value remembers of where it comes from. It is lost on the way through a loop; nothing but precision is.
 
 
+def remember(x: Any, name: str, fact: Any) -> Any:
+    """The value with a fact about where it comes from."""
+    object.__setattr__(x, f"_{name}", fact)
+    return x
+
+
+def recall(x: Any, name: str, default: Any = None) -> Any:
+    """What is remembered of a value."""
+    return getattr(x, f"_{name}", default)
+
+
 def mark_whole(x: SoftArray) -> SoftArray:
     """Remember that the exact values are whole: a conversion to integers then changes nothing."""
-    x.whole = True  # type: ignore[attr-defined]
-    return x
+    return remember(x, "whole", True)
 
 
 def is_whole(x: Value) -> bool:
     """Whether the exact values are known to be whole."""
     if is_soft(x) or isinstance(x, jax.core.Tracer):
-        return getattr(x, "whole", False)
+        return recall(x, "whole", False)
     x = np.asarray(x.const if isinstance(x, Known) else x)
     return x.size == 1 and float(x.ravel()[0]).is_integer()
 
 
 def counted_bits(bits: SoftBool, exact) -> Integer:
     """Booleans as the integers 0 and 1."""
-    out = Integer(jnp.stack([1 - bits.probs, bits.probs], -1), exact, np.arange(2))
-    out.bits = bits  # type: ignore[attr-defined]
-    return out
+    return remember(Integer(jnp.stack([1 - bits.probs, bits.probs], -1), exact, np.arange(2)), "bits", bits)
 
 
 def softs(values, dtype=None) -> list:
@@ -205,6 +212,15 @@ def constant(x: Value) -> int | None:
     first = x.const.flat[0]
     uniform = x.const.size == 1 or not any(x.const.strides) or bool((x.const == first).all())
     return int(first) if uniform else None
+
+
+def row_of(x: Value, axis: int) -> np.ndarray | None:
+    """Known integers that vary along one axis only."""
+    if not isinstance(x, Known) or not is_integer(x) or 0 in x.const.shape:
+        return None
+    rows = np.moveaxis(x.const, axis, -1)
+    row = rows[(0,) * (rows.ndim - 1)]
+    return row.copy() if not any(rows.strides[:-1]) or bool((rows == row).all()) else None
 
 
 def structural(fn: Callable[[Array], Array], x: Value) -> Value:
