@@ -1,6 +1,7 @@
 """Evaluation of a program with soft values."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import jax.core
@@ -20,7 +21,7 @@ from softtypes.soften.known import known
 from softtypes.soften.one_index import of_one_index
 from softtypes.soften.rule import RULES, Here, aval, on_both_views
 from softtypes.soften.sites import Place, Plan, Recorder, inside, is_of_library, place_of
-from softtypes.soften.values import Known, Smooth, Value, hard, is_soft
+from softtypes.soften.values import Known, Smooth, Value, dtype_of, hard, is_soft
 
 # Not differentiable everywhere, and applied to both views as they are; the report says so.
 KINKED = {"reduce", "reduce_window", "reduce_window_max", "reduce_window_min", "scatter_max", "scatter_min"} | {
@@ -31,7 +32,7 @@ LOADED = (rules_control, rules_elementwise, rules_indexing, rules_integers, rule
 
 def evaluate(closed: ClosedJaxpr, values: Sequence[Value], plan: Plan, record: Recorder) -> list[Value]:
     """The results of a program on these values."""
-    return _Run(plan, record).function(closed, values, Place(), (), False)
+    return _Run(plan, record).function(closed, values, Place, (), False)
 
 
 class _Run:
@@ -40,7 +41,9 @@ class _Run:
     def __init__(self, plan: Plan, record: Recorder):
         self.plan, self.record = plan, record
 
-    def function(self, closed, values: Sequence[Value], outer: Place, key: tuple, shared: bool) -> list[Value]:
+    def function(
+        self, closed, values: Sequence[Value], outer: Callable[[], Place], key: tuple, shared: bool
+    ) -> list[Value]:
         """The results of a function called at a place."""
         jaxpr, consts = (closed.jaxpr, closed.consts) if isinstance(closed, ClosedJaxpr) else (closed, ())
         live = _differentiated(jaxpr)
@@ -52,8 +55,8 @@ class _Run:
             given = [_literal(v) if isinstance(v, Literal) else env[v] for v in eqn.invars]
             if not live[i]:
                 given = list(map(_exact, given))
-            place = inside(outer, place_of(eqn), shared)
-            here = Here(eqn, place, self.plan, self.record, (*key, i), self.enter, self.plan.relaxation, origin)
+            where = partial(_place, outer, eqn, shared)
+            here = Here(eqn, where, self.plan, self.record, (*key, i), self.enter, self.plan.relaxation, origin)
             out = self.equation(here, given)
             env.update(zip(eqn.outvars, out, strict=True))
         return [_literal(v) if isinstance(v, Literal) else env[v] for v in jaxpr.outvars]
@@ -66,9 +69,9 @@ class _Run:
         if together is not None:
             return [together]
         found = RULES.get(here.eqn.primitive.name)
-        if found is None:
+        if found is None or (found.is_site and any(map(_is_complex, values))):
             return self.without_rule(here, values)
-        decided = here.decide() if found.is_site else here
+        decided = here.decide(values) if found.is_site else here
         out = None if decided is None else found.run(decided, *values)
         return on_both_views(here, *values) if out is None else _listed(here, out)
 
@@ -82,7 +85,11 @@ class _Run:
         """The results of a function that an equation calls."""
         jaxpr = closed.jaxpr if isinstance(closed, ClosedJaxpr) else closed
         inner = _Run(here.plan, here.record)
-        return inner.function(closed, values, here.place, (*here.key, tag), is_of_library(jaxpr))
+        return inner.function(closed, values, here.where, (*here.key, tag), is_of_library(jaxpr))
+
+
+def _place(outer: Callable[[], Place], eqn, shared: bool) -> Place:
+    return inside(outer(), place_of(eqn), shared)
 
 
 def _listed(here: Here, out) -> list[Value]:
@@ -100,6 +107,10 @@ def _constant(x) -> Value:
         return Smooth(x) if jnp.issubdtype(x.dtype, jnp.inexact) else x
     exact = jnp.result_type(x) == jnp.bool_ or jnp.issubdtype(jnp.result_type(x), jnp.integer)
     return Known(x, np.asarray(x)) if exact and np.size(x) <= 4096 else x
+
+
+def _is_complex(x: Value) -> bool:
+    return jnp.issubdtype(dtype_of(x), jnp.complexfloating)
 
 
 def _exact(x: Value) -> Value:

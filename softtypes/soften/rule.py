@@ -10,7 +10,8 @@ from jax.extend.core import JaxprEqn
 
 from softtypes._relaxation import Relaxation, show_array
 from softtypes.soften.sites import Place, Plan, Recorder, Site
-from softtypes.soften.values import SPLIT, Smooth, Value, dtype_of, hard, is_soft, real, soft
+from softtypes.soften.values import SPLIT, Columns, Integer, Smooth, Value, dtype_of, hard, is_soft, real, soft
+from softtypes.types import SoftBool
 
 
 def aval(v: Any) -> Any:
@@ -23,7 +24,7 @@ class Here:
     """An equation of the program, and what its rule may ask for."""
 
     eqn: JaxprEqn
-    place: Place
+    where: Callable[[], Place]
     plan: Plan
     record: Recorder
     key: tuple
@@ -40,6 +41,11 @@ class Here:
     def logic(self) -> str:
         """The t-norm family at this site."""
         return self.relaxation.logic
+
+    @property
+    def place(self) -> Place:
+        """Where it comes from."""
+        return self.where()
 
     def bind(self, *arrays, **changed):
         """The primitive itself on plain arrays: an array, or a list where it has several results."""
@@ -62,11 +68,15 @@ class Here:
         """Enter this equation into the report."""
         self.record(self.key, self.site(became, relaxed))
 
-    def decide(self, became: str | None = None) -> "Here | None":
-        """This site with the relaxation that it takes; None if it is to stay hard. The report will say which."""
+    def decide(self, values: Sequence[Value], became: str | None = None) -> "Here | None":
+        """This site with the relaxation that it takes; None if it is to stay hard. The report will say which.
+
+        What consumes a Boolean or an index follows what was relaxed before it.
+        """
         became = became or RULES[self.eqn.primitive.name].became
         site = self.site(became, True)
-        why = self.plan.leaves(site)
+        follows = any(isinstance(x, SoftBool | Integer | Columns) for x in values)
+        why = self.plan.leaves(site, follows)
         decided = self.replaced(relaxation=self.plan.at(site))
         decided.note(why or became, relaxed=not why)
         return None if why else decided

@@ -51,7 +51,7 @@ def call(here: Here, *values: Value):
 def _searchsorted(here: Here, closed, edges: Value, queries: Value):
     if not is_float(queries) or hard(edges).ndim != 1:
         return None
-    decided = here.decide("SoftIndex: probabilities of how many edges come before")
+    decided = here.decide((queries,), "SoftIndex: probabilities of how many edges come before")
     exact = here.hard(edges, queries)[0]
     return [exact if decided is None else searchsorted(decided, closed, edges, queries, exact)]
 
@@ -278,7 +278,7 @@ def while_loop(here: Here, *values: Value):
     kinds = fixed_point(lambda carry: step(carry, trial), start)
     begin = _closed(start, kinds)
     soft_test = is_soft(_abstractly(lambda carry: test(_opened(carry, kinds)), begin))
-    decided = here.decide() if soft_test else None
+    decided = here.decide(()) if soft_test else None
     if decided is None:
         body = lambda carry: _closed(step(_opened(carry, kinds)), kinds)
         return lax.while_loop(lambda carry: hard(test(_opened(carry, kinds))), body, begin)
@@ -325,7 +325,7 @@ def _with_exact(x: Value, exact) -> Value:
 def branch(here: Here, which: Value, *operands: Value):
     """A soft choice runs all branches and mixes them; an exact one runs the one that it names."""
     branches = here.params["branches"]
-    decided = here.decide() if is_soft(which) else None
+    decided = here.decide((which,)) if is_soft(which) else None
     runs = [lambda b=b, i=i: here.run(b, operands, i) for i, b in enumerate(branches)]
     if decided is None:
         return _chosen_branch(hard(which), runs)

@@ -123,7 +123,7 @@ def select(here: Here, which: Value, *cases: Value):
     through = _guarded_gradient(here, cases)
     if through is not None:
         return through
-    decided = here.decide() if is_soft(which) and not _wraps(here, which, cases) else None
+    decided = here.decide((which,)) if is_soft(which) and not _wraps(here, which, cases) else None
     if decided is None:
         return _chosen(here, which, cases)
     return _mixed(decided, which, cases)

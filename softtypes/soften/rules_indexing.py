@@ -54,7 +54,7 @@ class Gather(NamedTuple):
 @rule("gather", became="expected entries under the distribution of the index", is_site=False)
 def gather(here: Here, x: Value, at: Value):
     columns = index_columns(at)
-    decided = here.decide() if any(isinstance(c, SOFT_INDEX) for c in columns) else None
+    decided = here.decide((at,)) if any(isinstance(c, SOFT_INDEX) for c in columns) else None
     if decided is None:
         found = _of_sorted(here, x, at)
         return structural(lambda a: here.bind(a, hard(at)), x) if found is None else found
@@ -172,9 +172,9 @@ def dynamic_slice(here: Here, x: Value, *starts: Value):
     sizes = here.params["slice_sizes"]
     shape = hard(x).shape
     soft_axes = [d for d, start in enumerate(starts) if isinstance(start, SOFT_INDEX) and shape[d] > sizes[d]]
-    if not soft_axes or here.decide() is None:
+    if not soft_axes or here.decide(starts) is None:
         return structural(lambda a: here.bind(a, *map(hard, starts)), x)
-    exact_starts = [0 if d in soft_axes else hard(start) for d, start in enumerate(starts)]
+    exact_starts = [jnp.int32(0) if d in soft_axes else _as_int32(start) for d, start in enumerate(starts)]
     exact_sizes = [shape[d] if d in soft_axes else sizes[d] for d in range(len(shape))]
 
     def select(values):
@@ -185,6 +185,10 @@ def dynamic_slice(here: Here, x: Value, *starts: Value):
         return values
 
     return expected(here, x, here.hard(x, *starts), select)
+
+
+def _as_int32(start: Value):
+    return jnp.asarray(hard(start)).astype(jnp.int32)
 
 
 def _sliced(starts, x, size: int, axis: int):
@@ -199,7 +203,7 @@ def _sliced(starts, x, size: int, axis: int):
 
 @rule("dynamic_update_slice", became="mixture of the updates over their starts", is_site=False)
 def dynamic_update_slice(here: Here, x: Value, update: Value, *starts: Value):
-    if not any(isinstance(start, SOFT_INDEX) for start in starts) or here.decide() is None:
+    if not any(isinstance(start, SOFT_INDEX) for start in starts) or here.decide(starts) is None:
         return join(lambda a, b: here.bind(a, b, *map(hard, starts)), (x, update), here.logic)
     shape, window = hard(x).shape, hard(update).shape
 
@@ -248,7 +252,7 @@ def updated(here: Here, x: Value, update: Value, exact, place) -> Value:
 )
 def scatter(here: Here, x: Value, at: Value, update: Value):
     columns = index_columns(at)
-    if not any(isinstance(c, SOFT_INDEX) for c in columns) or here.decide() is None:
+    if not any(isinstance(c, SOFT_INDEX) for c in columns) or here.decide((at,)) is None:
         return join(lambda a, b: here.bind(a, hard(at), b), (x, update), here.logic)
     batch = hard(at).shape[:-1]
     spread = _Spread(here, columns, batch)

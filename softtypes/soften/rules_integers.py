@@ -15,6 +15,7 @@ from softtypes.soften.values import (
     Integer,
     Known,
     Value,
+    aligned,
     alike,
     as_real,
     hard,
@@ -47,7 +48,7 @@ def compared(test: Callable, x: Value, y: Value):
     if x.is_static and test is jnp.equal and bool((np.diff(x.support) == 1).all()):
         return indices.equal(x.probs, other - int(x.support[0]))
     support = jnp.asarray(x.support, other.dtype)
-    return Integer(x.probs, x.hard_view, support).holds(lambda a: test(a, other[..., None]))
+    return Integer(x.probs, x.hard_view, support).holds(lambda a: test(aligned(a, other.ndim + 1), other[..., None]))
 
 
 def _is_one_hot(x: Integer, y: Value) -> bool:
@@ -148,7 +149,7 @@ def distribution(x: Value, size: int) -> Array:
     if isinstance(x, Integer):
         return _clipped(x, size)
     place = jnp.clip(as_real(x).values, 0, size - 1)[..., None]
-    return jnp.maximum(1 - jnp.abs(place - jnp.arange(size, dtype=place.dtype)), 0)
+    return jnp.maximum(1 - jnp.abs(place - aligned(jnp.arange(size, dtype=place.dtype), place.ndim)), 0)
 
 
 def _clipped(x: Integer, size: int):
@@ -159,4 +160,5 @@ def _clipped(x: Integer, size: int):
         zeros = jnp.zeros((*x.probs.shape[:-1], size), x.probs.dtype)
         return zeros.at[..., places].add(x.probs)
     places = jnp.clip(x.support, 0, size - 1)
-    return (x.probs[..., None] * (places[..., None] == jnp.arange(size, dtype=places.dtype))).sum(-2)
+    hits = places[..., None] == aligned(jnp.arange(size, dtype=places.dtype), places.ndim + 1)
+    return (x.probs[..., None] * hits.astype(x.probs.dtype)).sum(-2)

@@ -15,6 +15,7 @@ from softtypes.soften.rule import Here, rule
 from softtypes.soften.values import (
     Integer,
     Value,
+    aligned,
     hard,
     is_bool,
     is_float,
@@ -156,7 +157,7 @@ def searchsorted(here: Here, closed, edges: Value, queries: Value, exact) -> Int
     right = _ties_go_right(closed, edges, queries)
     rule = comparison.LESS_EQUAL if right else comparison.LESS
     x, q = softs((edges, queries), hard(queries).dtype)
-    before = relax(rule, here.relaxation, x, q[..., None])
+    before = relax(rule, here.relaxation, aligned(x, q.ndim + 1), q[..., None])
     one, zero = jnp.ones_like(before[..., :1]), jnp.zeros_like(before[..., :1])
     at_least = jnp.concatenate([one, before, zero], -1)
     return Integer(jnp.maximum(at_least[..., :-1] - at_least[..., 1:], 0), exact, np.arange(n + 1))

@@ -102,7 +102,7 @@ def convert(here: Here, x: Value):
 def _truncated(here: Here, x: Value, exact):
     if not jnp.issubdtype(dtype_of(x), jnp.floating):
         return None
-    decided = here.decide("sum of steps")
+    decided = here.decide((x,), "sum of steps")
     return exact if decided is None else real(relax(TRUNCATE, decided.relaxation, as_real(x).values), exact)
 
 

@@ -164,11 +164,11 @@ class Plan:
     overrides: Mapping[Selector, Any] = field(default_factory=dict)
     unroll: int | None = None
 
-    def leaves(self, site: Site) -> str | None:
-        """Why a site stays hard, or None."""
+    def leaves(self, site: Site, follows: bool = False) -> str | None:
+        """Why a site stays hard, or None; one that follows another is among `only` if that one is."""
         if any(matches(selector, site) for selector in self.skip):
             return "skipped"
-        if self.only and not any(matches(selector, site) for selector in self.only):
+        if self.only and not follows and not any(matches(selector, site) for selector in self.only):
             return "not among `only`"
         return None
 

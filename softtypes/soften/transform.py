@@ -111,15 +111,15 @@ def soften(
     Examples:
         >>> import jax, jax.numpy as jnp, softtypes as sft
         >>> step = lambda x: jnp.where(x > 1.0, 1.0, 0.0)
-        >>> sft.soften(step)(1.0)
-        Array(0.5, dtype=float32)
+        >>> float(sft.soften(step)(1.0))
+        0.5
         >>> exact = sft.soften(step, straight_through=True)
-        >>> exact(1.1), bool(jax.grad(exact)(1.1) > 0)
-        (Array(1., dtype=float32), True)
+        >>> float(exact(1.1)), bool(jax.grad(exact)(1.1) > 0)
+        (1.0, True)
     """
     asked = _planned(softness, mode, options, only, skip, overrides, unroll)
 
-    @wraps(fn)
+    @wraps(fn, updated=())
     def softened(*args, **kwargs):
         program = _Program(fn, args, kwargs)
         out = program.relaxed(program.inputs, asked, Recorder())
@@ -157,7 +157,7 @@ def report(
     """
     asked = _planned(softness, mode, options, only, skip, overrides, unroll)
 
-    @wraps(fn)
+    @wraps(fn, updated=())
     def reported(*args, **kwargs):
         program, record = _Program(fn, args, kwargs), Recorder()
 

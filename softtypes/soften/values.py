@@ -15,6 +15,11 @@ from softtypes.types import SoftArray, SoftBool
 WIDEST = 1024  # a distribution over more integers than these is not kept from step to step
 
 
+def aligned(x: Array, ndim: int) -> Array:
+    """An array with as many axes, by leading ones of size 1: what broadcasting does, where it is allowed to."""
+    return x if x.ndim >= ndim else x.reshape((1,) * (ndim - x.ndim) + x.shape)
+
+
 class Known(NamedTuple):
     """Exact integers or bools that are known while the program is traced."""
 
@@ -77,7 +82,9 @@ class Integer:
 
     def holds(self, test: Callable) -> Array:
         """The probability of what a test says of the support, entry by entry."""
-        return jnp.clip(jnp.where(test(self.support), self.probs, 0).sum(-1), 0, 1)
+        truth = jnp.asarray(test(self.support))
+        probs = aligned(self.probs, truth.ndim)
+        return jnp.clip(jnp.where(aligned(truth, probs.ndim), probs, 0).sum(-1), 0, 1)
 
     def map(self, fn: Callable, hard) -> "Integer":
         """The distribution of a function of it."""
@@ -253,7 +260,7 @@ def certain(x, support: np.ndarray, dtype=None) -> Integer | None:
         return None
     dtype = dtype or jnp.result_type(float)
     x = jnp.asarray(x)
-    return Integer((x[..., None] == jnp.asarray(support, x.dtype)).astype(dtype), x, support)
+    return Integer((x[..., None] == aligned(jnp.asarray(support, x.dtype), x.ndim + 1)).astype(dtype), x, support)
 
 
 def over(x: Integer, support: np.ndarray) -> Integer:
