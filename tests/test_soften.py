@@ -160,13 +160,14 @@ def flops(f):
     return jax.jit(f).lower(jnp.linspace(0.0, 1.0, 64)).compile().cost_analysis()["flops"]
 
 
-@pytest.mark.parametrize("name", COSTS)
+@pytest.mark.parametrize("name", ["where", pytest.param("index", marks=pytest.mark.slow)])
 def test_a_softened_program_costs_what_is_written_by_hand(name):
     """With its gradient."""
     softened, by_hand = (jax.value_and_grad(lambda x, f=f: jnp.sum(f(x))) for f in COSTS[name])
     assert flops(softened) <= 1.1 * flops(by_hand)
 
 
+@pytest.mark.slow
 def test_one_order_statistic_is_found_without_the_others():
     assert flops(sft.soften(jnp.median, 0.3)) <= 1.1 * flops(lambda x: sft.median(x, softness=0.3))
 
@@ -196,12 +197,12 @@ def test_arguments_keep_their_structure_and_what_is_not_differentiable_is_untouc
 def test_integers_that_are_inputs_stay_hard_and_results_are_floats_where_they_are_relaxed():
     f = sft.soften(lambda x, i: (x > 0, jnp.argmax(x), i > 2, x[i]))
     x = jnp.array([0.0, 1.0])
-    p, mean, hard, entry = f(x, jnp.array(1))
-    np.testing.assert_array_equal(p, (sft.soft(x) > 0).soft())
-    np.testing.assert_allclose(mean, sft.argmax(x).expected().soft())
+    p, mean, hard, entry = jax.jit(f)(x, jnp.array(1))
+    np.testing.assert_allclose(p, (0.5, jax.nn.sigmoid(10.0)), rtol=1e-6)
+    np.testing.assert_allclose(mean, jax.jit(sft.argmax)(x).probs[1])
     assert hard.dtype == bool
     assert entry == 1
-    exact = sft.soften(lambda x: (x > 0, jnp.argmax(x)), straight_through=True)(x)
+    exact = jax.eval_shape(sft.soften(lambda x: (x > 0, jnp.argmax(x)), straight_through=True), x)
     assert [a.dtype for a in exact] == [jnp.bool_, jnp.argmax(x).dtype]
 
 

@@ -56,7 +56,7 @@ def program(drawn, margins=None):
 
 
 @pytest.mark.slow
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(st.lists(drawn_steps, min_size=1, max_size=4), st.integers(0, 20))
 def test_the_limit_of_random_programs(drawn, seed):
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
