@@ -144,9 +144,29 @@ def ordinary_promotion():
 QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
 
-EVERYDAY = """where, comparisons, logic, steps, clip, index, arithmetic of an index, set, slices, sort with payload,
-top_k, median, searchsorted, piecewise, cond, batched cond, counter, bang-bang, flat index, take_along_axis, batched slice"""
-EVERYDAY = set(EVERYDAY.replace("\n", " ").split(", "))
+EVERYDAY = {
+    "where",
+    "comparisons",
+    "logic",
+    "steps",
+    "clip",
+    "index",
+    "arithmetic of an index",
+    "set",
+    "slices",
+    "sort with payload",
+    "top_k",
+    "median",
+    "searchsorted",
+    "piecewise",
+    "cond",
+    "batched cond",
+    "counter",
+    "bang-bang",
+    "flat index",
+    "take_along_axis",
+    "batched slice",
+}
 
 
 def part(names, x, rows):

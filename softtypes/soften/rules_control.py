@@ -229,7 +229,7 @@ def _opened(values: Sequence[Value], kinds: Sequence[Kind]) -> list[Value]:
 @rule("scan", became="a scan that carries soft values", is_site=False)
 def scan(here: Here, *values: Value):
     """The loop; what it carries is of one kind throughout."""
-    a, b = _loop_inputs(here.params)
+    a, b = _loop_inputs(here.params, len(values))
     consts, start, xs = values[:a], values[a:b], [portable(x) for x in values[b:]]
 
     def step(carry, x, here=here):
@@ -249,10 +249,12 @@ def scan(here: Here, *values: Value):
     return [*carry, *ys]
 
 
-def _loop_inputs(params) -> tuple[int, int]:
+def _loop_inputs(params, count: int) -> tuple[int, int]:
     """Where among its operands a loop's carry begins and ends."""
-    consts, carry = (len(part) for part in params["ft_in"][:2]) if "ft_in" in params else (None, None)  # newer jax
-    consts, carry = params.get("num_consts", consts), params.get("num_carry", carry)
+    if "ft_in" in params:  # newer jax
+        consts, carry, _ = (len(list(part)) for part in params["ft_in"].update(list(range(count))).unpack())
+    else:
+        consts, carry = params["num_consts"], params["num_carry"]
     return consts, consts + carry
 
 
