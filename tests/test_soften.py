@@ -9,8 +9,8 @@ import pytest
 from jax import lax
 
 import softtypes as sft
-from softtypes.soften.rule import RULES
-from softtypes.soften.sites import Site
+from softtypes.softening.rule import RULES
+from softtypes.softening.sites import Site
 
 X = np.array([0.3, 0.9, -0.4, 0.23, 1.57], np.float32)
 W = np.array([[0.2, -0.1, 0.4, 1.0, 0.3], [0.5, 0.1, -0.3, 0.2, 0.9], [-0.2, 0.7, 0.1, 0.4, 0.6]], np.float32)

@@ -10,12 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from softtypes.soften.joining import bools
-from softtypes.soften.rule import Here, rule
-from softtypes.soften.rules_integers import mixture, probabilities
-from softtypes.soften.rules_ordering import searchsorted
-from softtypes.soften.sites import Recorder, is_of_library, name_of
-from softtypes.soften.values import (
+from softtypes.softening.joining import bools
+from softtypes.softening.rule import Here, rule
+from softtypes.softening.rules_integers import mixture, probabilities
+from softtypes.softening.rules_ordering import searchsorted
+from softtypes.softening.sites import Recorder, is_of_library, name_of
+from softtypes.softening.values import (
     WIDEST,
     Columns,
     Integer,

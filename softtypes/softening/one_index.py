@@ -10,9 +10,9 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from softtypes.soften.known import FOLDS
-from softtypes.soften.rule import Here, aval
-from softtypes.soften.values import Integer, Known, Value, constant, hard, is_soft, recall, remember
+from softtypes.softening.known import FOLDS
+from softtypes.softening.rule import Here, aval
+from softtypes.softening.values import Integer, Known, Value, constant, hard, is_soft, recall, remember
 from softtypes.types import SoftBool
 
 COMPARISONS = ("lt", "le", "gt", "ge", "eq", "ne")

@@ -4,10 +4,10 @@ import jax.numpy as jnp
 
 from softtypes._lift import relax
 from softtypes.rules import comparison
-from softtypes.soften.joining import join
-from softtypes.soften.rule import Here, rule
-from softtypes.soften.steps import TRUNCATE
-from softtypes.soften.values import (
+from softtypes.softening.joining import join
+from softtypes.softening.rule import Here, rule
+from softtypes.softening.steps import TRUNCATE
+from softtypes.softening.values import (
     Columns,
     Integer,
     Smooth,

@@ -12,9 +12,9 @@ from jax.extend.core import jaxpr_as_fun
 
 from softtypes._relaxation import DEFAULT, Relaxation, resolve
 from softtypes._typecheck import typechecked
-from softtypes.soften.interpret import evaluate
-from softtypes.soften.sites import Plan, Recorder, Report, plan
-from softtypes.soften.values import Smooth, Value, is_soft, soft
+from softtypes.softening.interpret import evaluate
+from softtypes.softening.sites import Plan, Recorder, Report, plan
+from softtypes.softening.values import Smooth, Value, is_soft, soft
 from softtypes.surrogates.straight_through import straight_through as with_gradient_of
 
 Selectors = Any

@@ -9,11 +9,11 @@ import numpy as np
 from softtypes._lift import Rule, Views, relax
 from softtypes.rules import comparison, elementwise, selection
 from softtypes.rules import logic as logics
-from softtypes.soften import steps
-from softtypes.soften.joining import bools, join
-from softtypes.soften.rule import Here, rule
-from softtypes.soften.rules_integers import compared, mixture, probabilities
-from softtypes.soften.values import (
+from softtypes.softening import steps
+from softtypes.softening.joining import bools, join
+from softtypes.softening.rule import Here, rule
+from softtypes.softening.rules_integers import compared, mixture, probabilities
+from softtypes.softening.values import (
     Integer,
     Known,
     Smooth,

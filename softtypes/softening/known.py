@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from softtypes.soften.rule import Here, aval
-from softtypes.soften.values import Known, Value
+from softtypes.softening.rule import Here, aval
+from softtypes.softening.values import Known, Value
 
 
 def _iota(*, dtype, shape, dimension, **_):

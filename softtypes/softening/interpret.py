@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
-from softtypes.soften import (
+from softtypes.softening import (
     rules_control,
     rules_elementwise,
     rules_indexing,
@@ -17,11 +17,11 @@ from softtypes.soften import (
     rules_ordering,
     rules_structure,
 )
-from softtypes.soften.known import known
-from softtypes.soften.one_index import of_one_index
-from softtypes.soften.rule import RULES, Here, aval, on_both_views
-from softtypes.soften.sites import Place, Plan, Recorder, inside, is_of_library, place_of
-from softtypes.soften.values import Known, Smooth, Value, dtype_of, hard, is_soft
+from softtypes.softening.known import known
+from softtypes.softening.one_index import of_one_index
+from softtypes.softening.rule import RULES, Here, aval, on_both_views
+from softtypes.softening.sites import Place, Plan, Recorder, inside, is_of_library, place_of
+from softtypes.softening.values import Known, Smooth, Value, dtype_of, hard, is_soft
 
 # Not differentiable everywhere, and applied to both views as they are; the report says so.
 KINKED = {"reduce", "reduce_window", "reduce_window_max", "reduce_window_min", "scatter_max", "scatter_min"} | {

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import jax
 import jax.numpy as jnp
 
-from softtypes.soften.values import (
+from softtypes.softening.values import (
     Integer,
     Smooth,
     Value,

@@ -9,11 +9,11 @@ import numpy as np
 from jax import lax
 
 from softtypes.rules import selection
-from softtypes.soften.joining import join
-from softtypes.soften.rule import Here, rule
-from softtypes.soften.rules_integers import distribution
-from softtypes.soften.rules_ordering import order_statistic
-from softtypes.soften.values import (
+from softtypes.softening.joining import join
+from softtypes.softening.rule import Here, rule
+from softtypes.softening.rules_integers import distribution
+from softtypes.softening.rules_ordering import order_statistic
+from softtypes.softening.values import (
     Columns,
     Integer,
     Known,

@@ -9,9 +9,9 @@ from jax import Array
 from softtypes._lift import Views
 from softtypes.rules import index as indices
 from softtypes.rules import selection
-from softtypes.soften.joining import bools
-from softtypes.soften.rule import Here, aval, rule
-from softtypes.soften.values import (
+from softtypes.softening.joining import bools
+from softtypes.softening.rule import Here, aval, rule
+from softtypes.softening.values import (
     Integer,
     Known,
     Value,

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from jax.extend.core import JaxprEqn
 
 from softtypes._relaxation import Relaxation, show_array
-from softtypes.soften.sites import Place, Plan, Recorder, Site
-from softtypes.soften.values import SPLIT, Columns, Integer, Smooth, Value, dtype_of, hard, is_soft, real, soft
+from softtypes.softening.sites import Place, Plan, Recorder, Site
+from softtypes.softening.values import SPLIT, Columns, Integer, Smooth, Value, dtype_of, hard, is_soft, real, soft
 from softtypes.types import SoftBool
 
 

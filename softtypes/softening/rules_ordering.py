@@ -11,8 +11,8 @@ from softtypes.rules import comparison, selection
 from softtypes.rules import logic as logics
 from softtypes.rules.ordering import Ordering, Wanted
 from softtypes.rules.ordering import values as order_statistics
-from softtypes.soften.rule import Here, rule
-from softtypes.soften.values import (
+from softtypes.softening.rule import Here, rule
+from softtypes.softening.values import (
     Integer,
     Value,
     aligned,
