@@ -56,6 +56,7 @@ from softtypes.ops.selection import dynamic_slice_in_dim as dynamic_slice_in_dim
 from softtypes.ops.selection import take as take
 from softtypes.ops.selection import take_along_axis as take_along_axis
 from softtypes.ops.selection import where as where
+from softtypes.softening import soften as soften
 from softtypes.straight_through import grad_replace as grad_replace
 from softtypes.straight_through import lift as lift
 from softtypes.straight_through import st as st

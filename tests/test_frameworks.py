@@ -463,3 +463,59 @@ def test_softtypes_imports_no_framework():
     runtime = {"softtypes", "jax", "jaxlib", "jaxtyping", "beartype", "wadler_lindig", "typing_extensions"}
     assert "softtypes" in out.stdout.split()
     assert set(out.stdout.split()) <= runtime
+
+
+# Modules that know nothing of soft values
+
+
+class PlainRule(nnx.Module):
+    """A layer, its rectifier, and the row of a table that its largest output names."""
+
+    def __init__(self, rngs):
+        self.layer = nnx.Linear(3, 4, rngs=rngs)
+        self.table = nnx.Param(jnp.arange(4.0))
+
+    def __call__(self, x):
+        y = jax.nn.relu(self.layer(x))
+        return self.table[...][jnp.argmax(y)]
+
+
+def plain_rule_by_hand(weights, bias, table, x):
+    y = sft.soft(x @ weights + bias).relu().soft()
+    return sft.soft(table)[sft.argmax(y)].soft()
+
+
+def test_a_plain_nnx_module_is_softened_as_argument_and_as_closure(ordinary_promotion):
+    module = PlainRule(nnx.Rngs(0))
+    graph, state = nnx.split(module)
+    run = lambda state, x: nnx.merge(graph, state)(x)
+    by_argument = jax.jit(jax.grad(lambda state: sft.soften(run)(state, X[0])))(state)
+    by_closure = jax.jit(jax.grad(lambda state: sft.soften(lambda x: run(state, x))(X[0])))(state)
+    held = (module.layer.kernel[...], module.layer.bias[...], module.table[...])
+    by_hand = jax.grad(plain_rule_by_hand, (0, 1, 2))(*held, X[0])
+    for gradient in (by_argument, by_closure):
+        found = (gradient["layer"]["kernel"], gradient["layer"]["bias"], gradient["table"])
+        for a, b in zip(found, by_hand, strict=True):
+            np.testing.assert_allclose(a[...], b, rtol=1e-4, atol=1e-6)
+    exact = sft.soften(module, straight_through=True)(X[0])
+    assert exact == module(X[0])
+
+
+def test_a_plain_haiku_apply_is_softened(ordinary_promotion):
+    def forward(x):
+        y = jax.nn.relu(hk.Linear(4)(x))
+        return hk.get_parameter("table", (4,), init=lambda *_: jnp.arange(4.0))[jnp.argmax(y)]
+
+    model = hk.without_apply_rng(hk.transform(forward))
+    params = model.init(jax.random.key(0), X[0])
+    value, gradient = jax.value_and_grad(sft.soften(model.apply))(params, X[0])
+    linear = params["linear"]
+    np.testing.assert_allclose(value, plain_rule_by_hand(linear["w"], linear["b"], jnp.arange(4.0), X[0]), rtol=1e-5)
+    assert all(np.isfinite(g).all() and np.any(g) for g in jax.tree.leaves(gradient))
+
+
+def test_an_update_clipped_by_optax_is_softened(ordinary_promotion):
+    clip = optax.clip(1.0)
+    update = lambda g: clip.update({"w": g}, clip.init(None))[0]["w"]
+    g = jnp.array([0.3, 1.2, -2.0])
+    np.testing.assert_allclose(sft.soften(update, 0.1)(g), sft.clip(g, -1.0, 1.0, softness=0.1), rtol=1e-5)

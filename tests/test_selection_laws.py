@@ -522,3 +522,9 @@ def test_vmap_of_extremes_is_a_loop(mode):
         f = (weights if name == "argmax" else extreme)(name, mode)
         for x, y in zip(xs, jax.jit(jax.vmap(f))(xs), strict=True):
             close(y, f(x))
+
+
+def test_single_precision_is_selected_from_in_a_world_of_double(x64):
+    x = jnp.array([1.0, jnp.inf, 3.0], jnp.float32)
+    taken = sft.take(x, sft.SoftIndex(jnp.array([0.5, 0.0, 0.5]))).soft()
+    assert (taken, taken.dtype) == (2, jnp.float32)

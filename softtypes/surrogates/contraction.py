@@ -43,7 +43,7 @@ def _poison(subscripts: str, weights: list[Array], values: Array) -> Array:
     touched = [(w != 0).astype(values.dtype) for w in weights]
     up = _einsum(subscripts, *touched, ((values == jnp.inf) | jnp.isnan(values)).astype(values.dtype))
     down = _einsum(subscripts, *touched, ((values == -jnp.inf) | jnp.isnan(values)).astype(values.dtype))
-    return jnp.where(up > 0, jnp.inf, 0) + jnp.where(down > 0, -jnp.inf, 0)
+    return (jnp.where(up > 0, jnp.inf, 0) + jnp.where(down > 0, -jnp.inf, 0)).astype(values.dtype)
 
 
 def dot(weights: Array, values: Array) -> Array:
