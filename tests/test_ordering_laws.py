@@ -98,6 +98,9 @@ X, WHERE, SOFTNESS = (np.stack(a) for a in zip(*ROWS.values(), strict=True))
 
 # The program
 
+# of all operators, in double precision: compiled once, what XLA would gain by optimising it would not earn back
+QUICK = {"xla_backend_optimization_level": 0}
+
 
 def cotangents(value):
     shape = (1, *value.shape[1:])
@@ -114,7 +117,7 @@ def program(algorithm, mode, names, curved):
     def of(names, where, softness):
         return lambda x: outcomes(names, x, where=where, algorithm=algorithm, mode=mode, softness=softness[:, None])
 
-    @jax.jit
+    @functools.partial(jax.jit, compiler_options=QUICK if names == tuple(names_of(algorithm)) else None)
     def run(x, where, softness):
         each = jnp.broadcast_to(jnp.eye(5, dtype=x.dtype)[:, None], (5, *x.shape))
         values, push = jax.linearize(of(names, where, softness), x)

@@ -3,6 +3,7 @@
 All cases are compared. What this library corrects is left out by rule, in `corrected`.
 """
 
+import functools
 import json
 from pathlib import Path
 
@@ -22,6 +23,8 @@ EXTREMES = ("argmax", "argmin", "max", "min")
 SORTING = ("sort", "argsort", "rank", "top_k", "quantile", "argquantile", "median", "argmedian")
 ALGORITHMS = ("softsort", "neuralsort", "ot", "sorting_network", "fast_soft_sort", "smooth_sort")
 MODES = ("smooth", "c0", "c1", "c2")
+# compiled once and run once: what XLA would gain by optimising, it would not earn back
+QUICK = {"xla_backend_optimization_level": 0}
 TOLERANCE = {"ot": 1e-3, "smooth_sort": 1e-3}
 
 
@@ -74,30 +77,39 @@ def plain(out):
 
 
 def agree(cases, ours=ours):
-    """Value and gradient of each case; one compiled program, in which cases of one input share what they can."""
+    """Value of each case, and the gradient of a mixture of all cases of an input: one program, one way back."""
     cases = [case for case in cases if not corrected(case)]
-
-    @jax.jit
-    def found(inputs):
-        return [pulled(ours(case), inputs[name_of_input(case)]) for case in cases]
-
+    shares = 0.5 + np.random.default_rng(0).random(len(cases))
     inputs = {name_of_input(case): jnp.asarray(case["args"][0]) for case in cases}
-    for case, (value, grad) in zip(cases, found(inputs), strict=True):
-        what, tolerance = str((case["op"], case["kwargs"])), TOLERANCE.get(algorithm_of(case), 1e-6)
+
+    @functools.partial(jax.jit, compiler_options=QUICK)
+    def found(inputs):
+        values, pull = jax.vjp(lambda inputs: [ours(case)(inputs[name_of_input(case)]) for case in cases], inputs)
+        return values, pull([share * cotangent(value) for share, value in zip(shares, values, strict=True)])[0]
+
+    values, gradients = found(inputs)
+    tolerance = max(TOLERANCE.get(algorithm_of(case), 1e-6) for case in cases)
+    for case, value in zip(cases, values, strict=True):
         expected = case["value"][0] if case["op"] == "top_k" and len(case["value"]) == 2 else case["value"]
         expected = case["value"] if np.shape(expected) != value.shape else expected
-        np.testing.assert_allclose(value, expected, atol=tolerance, err_msg=what)
-        np.testing.assert_allclose(grad, case["grad"], atol=tolerance, err_msg=what)
+        np.testing.assert_allclose(value, expected, atol=tolerance, err_msg=named(case))
+    for name, gradient in gradients.items():
+        its = [(share, case) for share, case in zip(shares, cases, strict=True) if name_of_input(case) == name]
+        mixture = sum(share * np.array(case["grad"]) for share, case in its)
+        np.testing.assert_allclose(gradient, mixture, atol=tolerance, err_msg="; ".join(named(case) for _, case in its))
 
 
-def name_of_input(case):
+def named(case) -> str:
+    return str((case["op"], case["kwargs"]))
+
+
+def name_of_input(case) -> str:
     return json.dumps(case["args"][0])
 
 
-def pulled(fn, x):
-    """The value, and the gradient against the reference's cotangent."""
-    value, pull = jax.vjp(fn, x)
-    return value, pull(jnp.cos(jnp.arange(value.size, dtype=value.dtype)).reshape(value.shape))[0]
+def cotangent(value):
+    """The reference's."""
+    return jnp.cos(jnp.arange(value.size, dtype=value.dtype)).reshape(value.shape)
 
 
 @pytest.mark.parametrize("op", LOGIC + UNIVERSAL + ELEMENTWISE + COMPARISONS)
@@ -111,7 +123,7 @@ def some_of(algorithm, mode):
     return [case for case in CASES if algorithm_of(case) == algorithm and case["kwargs"].get("mode") == mode]
 
 
-EVERYDAY = [("softsort", "smooth"), ("neuralsort", "smooth"), ("sorting_network", "c1"), ("fast_soft_sort", "c0")]
+EVERYDAY = [("neuralsort", "smooth"), ("fast_soft_sort", "c0")]
 PAIRS = [(algorithm, mode) for algorithm in ALGORITHMS for mode in MODES if some_of(algorithm, mode)]
 
 

@@ -15,7 +15,10 @@ import softtypes as sft
 from tests.laws import FAMILIES, MODES, alike, close, finite, reals, truth, truths
 from tests.laws import double_precision as double_precision
 
-modes = pytest.mark.parametrize("mode", MODES)
+EVERYDAY = ("smooth", "c1")  # the others change the weights only, not what is made of them
+modes = pytest.mark.parametrize(
+    "mode", [mode if mode in EVERYDAY else pytest.param(mode, marks=pytest.mark.slow) for mode in MODES]
+)
 RNG = np.random.default_rng(0)
 BAD = [np.nan, np.inf, -np.inf]
 

@@ -155,9 +155,8 @@ def test_a_static_softness_of_0_is_mode_hard(group, dtype):
         np.testing.assert_array_equal(found[0], found[1])
 
 
-@pytest.mark.parametrize(
-    ("dtype", "mode"), [("float32", "smooth"), pytest.param("float64", "c1", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("dtype", "mode"), [("float32", "smooth"), ("float64", "c1")])
 @each_group
 def test_softness_0_and_mode_hard_have_the_same_gradients(group, dtype, mode):
     hard = evaluated(group, "hard", "product", dtype, 0.5)

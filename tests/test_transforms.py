@@ -496,7 +496,12 @@ EXPLICIT = {
 }
 
 
-@pytest.mark.parametrize("name", EXPLICIT)
+SOME = ("logic", "numbers", "max", "selection")
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in SOME else pytest.param(name, marks=pytest.mark.slow) for name in EXPLICIT]
+)
 def test_explicit_sharding_changes_no_value(name):
     x = rows(DEVICES)
     mesh = mesh_of(AxisType.Explicit)

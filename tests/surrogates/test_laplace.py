@@ -75,7 +75,8 @@ OPERATORS = {
 }
 
 
-@pytest.mark.parametrize("masked", [pytest.param(False, marks=pytest.mark.slow), True])
+@pytest.mark.slow
+@pytest.mark.parametrize("masked", [False, True])
 def test_softsort_without_a_matrix_is_softsort(masked, monkeypatch):
     x = jnp.asarray(rows())
     softness = jnp.array([0.1, 0.03, 0.1, 1e-3])[:, None]

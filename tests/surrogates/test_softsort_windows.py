@@ -53,9 +53,7 @@ def derivatives(means, power, order):
 
 
 @pytest.mark.usefixtures("double_precision")
-@pytest.mark.parametrize(
-    ("power", "order"), [(1, 1), pytest.param(1, 2, marks=slow), (2, 2), pytest.param(3, 2, marks=slow)]
-)
+@pytest.mark.parametrize(("power", "order"), [(1, 1), *(pytest.param(power, 2, marks=slow) for power in (1, 2, 3))])
 def test_means_and_their_derivatives_are_the_matrixs(power, order):
     ours, exact = (jax.tree.leaves(derivatives(means, power, order)) for means in (sparse_means, by_matrix))
     for one, other in zip(ours, exact, strict=True):
@@ -96,7 +94,8 @@ OPERATORS: dict[str, Callable[..., Any]] = {
 
 
 @pytest.mark.usefixtures("double_precision")
-@pytest.mark.parametrize("mode", [pytest.param("c0", marks=slow), "c1", pytest.param("c2", marks=slow)])
+@slow
+@pytest.mark.parametrize("mode", ["c0", "c1", "c2"])
 def test_operators_without_a_matrix_are_those_with_one(mode, monkeypatch):
     x, softness = jnp.asarray(rows()), jnp.array([0.11, 0.033, 0.1, 1e-3])[:, None]
     where = np.random.default_rng(2).random(x.shape) < 0.8
