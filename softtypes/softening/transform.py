@@ -117,6 +117,7 @@ def soften(
         >>> float(exact(1.1)), bool(jax.grad(exact)(1.1) > 0)
         (1.0, True)
     """
+    _checked(fn, "soften")
     asked = _planned(softness, mode, options, only, skip, overrides, unroll)
 
     @wraps(fn, updated=())
@@ -155,6 +156,7 @@ def report(
 
     Nothing is computed. The report is a list of `Site`s, and prints as a table.
     """
+    _checked(fn, "soften.report")
     asked = _planned(softness, mode, options, only, skip, overrides, unroll)
 
     @wraps(fn, updated=())
