@@ -18,7 +18,10 @@ settings.load_profile("softtypes")
 
 
 def pytest_configure(config):
-    """Keep what is compiled for the next run; each worker its own, since one may read what another half wrote."""
+    """Keep what is compiled for the next run; each worker its own, since one may read what another half wrote.
+
+    It takes some 70 MB a worker and interpreter; `pytest --cache-clear` empties it.
+    """
     if hasattr(config, "cache"):
         worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
         jax.config.update("jax_compilation_cache_dir", str(config.cache.mkdir(f"jax-{worker}")))

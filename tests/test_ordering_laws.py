@@ -210,7 +210,13 @@ def differences(algorithm, mode, key):
     return jax.tree.map(lambda *a: np.stack(a), *columns)
 
 
-@pytest.mark.parametrize(("algorithm", "mode"), [marked(pair, EVERY_DAY) for pair in EVERY])
+def beside(pair):
+    return pytest.param(*pair, marks=[pytest.mark.slow, pytest.mark.exhaustive], id=" ".join(pair))
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "mode"), [marked(pair, EVERY_DAY) if pair in PAIRS else beside(pair) for pair in EVERY]
+)
 def test_derivatives_are_those_of_finite_differences(algorithm, mode):
     """Forwards of every operator, backwards of a mixture of all, and the Hessian of a mixture of some.
 
