@@ -1,6 +1,7 @@
 """Values and gradients of the peer, softjax 0.1.1, in float64 (data/softjax_float64.json).
 
-All cases are compared. What this library corrects is left out by rule, in `corrected`.
+All cases are compared, some of them in tests marked exhaustive. What this library corrects is left out by rule, in
+`corrected`.
 """
 
 import functools

@@ -94,8 +94,8 @@ def _leading(level: Array, signed: Array, k: int) -> Array:
 def _integer_keys(level: Array, signed: Array) -> Array:
     """Integers in the order of the levels and, within level 0, of the finite values.
 
-    The bits of a float are in its order, once those of negative ones are turned round. XLA sorts integers 2 to 4
-    times as fast as floats.
+    The bits of a float are in its order, once those of negative ones are turned round. XLA sorts one integer key 1.3
+    to 5 times as fast as a level and a float.
     """
     integer = jnp.dtype(f"int{8 * signed.dtype.itemsize}")
     first, last = jnp.iinfo(integer).min, jnp.iinfo(integer).max  # of no finite value, nor are those beside them

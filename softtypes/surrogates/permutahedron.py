@@ -36,6 +36,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from softtypes.surrogates.algorithm import inverse
 from softtypes.surrogates.isotonic import Sorted, pool, positions
 from softtypes.surrogates.isotonic import zeros_along as zeros_along  # for smooth_sort
 from softtypes.surrogates.regularisers import REGULARISERS
@@ -151,11 +152,6 @@ def ascending_order(z: Array, mask: Array) -> Array:
     return lax.sort(operands, num_keys=2)[2] if z.size else operands[2]
 
 
-def inverse_order(order: Array) -> Array:
-    """Inverse permutation along the last axis."""
-    return jnp.put_along_axis(order, order, positions(order.shape), axis=-1, inplace=False)
-
-
 def sorted_by(order: Array, *arrays: Array) -> tuple[Array, ...]:
     return tuple(jnp.take_along_axis(x, order, axis=-1, mode="promise_in_bounds") for x in arrays)
 
@@ -210,7 +206,7 @@ def project(z: Array, w: Array, softness: Softness = 0.1, mode: str = "smooth", 
     z, valid = sorted_by(order, z, mask)
     (w,) = sorted_by(ascending_order(w, mask), w)
     problem = Sorted(z, tied(w, tie_ends(w, valid)), _count(mask), softness, jnp.ones_like(softness))
-    (y,) = sorted_by(inverse_order(order), _project_sorted(problem, mode))
+    (y,) = sorted_by(inverse(order), _project_sorted(problem, mode))
     return jnp.where(mask, y, 0).astype(dtype)
 
 
@@ -267,5 +263,5 @@ def soft_rank(
     (z,) = sorted_by(order, z)
     index, steps = grid(mask, z)
     ranks = _project_sorted(Sorted(z, index + 1, _count(mask), softness, steps), mode)
-    (ranks,) = sorted_by(inverse_order(order), ranks)
+    (ranks,) = sorted_by(inverse(order), ranks)
     return jnp.where(mask, ranks, 0).astype(dtype)

@@ -33,12 +33,12 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from softtypes.surrogates.algorithm import inverse
 from softtypes.surrogates.permutahedron import (
     Softness,
     ascending_order,
     block_mean,
     grid,
-    inverse_order,
     sorted_by,
     tie_ends,
     tied,
@@ -268,5 +268,5 @@ def soft_rank(z: Array, softness: Softness = 0.1, mask: Array | None = None) -> 
     centre, mu = _smooth_order_statistics((index + 1) / steps, jnp.minimum(softness, 1), valid)
     ends = tie_ends(z, valid)
     ranks = block_mean(centre + _relax(tied(z, ends), softness, mu, valid), ends) * steps
-    (ranks,) = sorted_by(inverse_order(order), ranks)
+    (ranks,) = sorted_by(inverse(order), ranks)
     return jnp.where(mask, ranks, 0).astype(dtype)
