@@ -566,6 +566,18 @@ def test_index_comparisons_with_narrow_and_unsigned_integers(dtype):
                 same(op(i, jnp.array(k, dtype)), op(i, k))
 
 
+def test_compiled_derivatives_of_index_comparisons_agree_both_ways():
+    """XLA compiles some gradients of `cumsum(probs)[k]` wrongly."""
+
+    def derivatives(x):
+        probability = lambda x, op: op(sft.argmax(x, softness=0.3), 2).probs
+        return [(jax.grad(probability)(x, op), jax.jacfwd(probability)(x, op)) for op in COMPARE]
+
+    for backwards, forwards in jax.jit(derivatives)(jnp.array([0.3, 0.9, -0.4, 0.23, 1.57])):
+        np.testing.assert_allclose(backwards, forwards, rtol=1e-5, atol=1e-5)
+        assert jnp.abs(forwards).max() > 0.01
+
+
 def test_an_index_compares_along_its_batch():
     i = SoftIndex(P)
     out = i[:, None] == jnp.arange(3)[None]

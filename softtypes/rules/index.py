@@ -1,7 +1,9 @@
 """Rules of distributions over indices: exact probabilities of comparisons, mean, entropy, mixture."""
 
+from collections.abc import Callable
+
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from softtypes._lift import Views, wide_dtype
 from softtypes.surrogates.contraction import mix
@@ -12,13 +14,17 @@ def _probability(p: Array) -> Array:
     return jnp.clip(p, 0, 1)  # a sum of probabilities may round past 1
 
 
-def _at(row: Array, position: Array, before, after) -> Array:
-    """`row[..., position]` for integers of any sign, with what to give before 0 and after n-1."""
-    n = row.shape[-1]
-    batch = jnp.broadcast_shapes(row.shape[:-1], position.shape)
-    rows, position = jnp.broadcast_to(row, (*batch, n)), jnp.broadcast_to(position, batch)
-    inside = jnp.take_along_axis(rows, jnp.clip(position, 0, n - 1)[..., None], -1)[..., 0]
-    return jnp.where(position < 0, before, jnp.where(position >= n, after, inside))
+def _where(p: Array, other: Array, test: Callable[[Array, Array], Array]) -> Array:
+    """`sum_i P_i [test(i, other)]` of integers, of any sign.
+
+    Not an entry of the cumulative sum: XLA compiles the gradient of `cumsum(p)[constant]` wrongly (jax 0.8 to 0.12).
+    """
+    n = p.shape[-1]
+    if n > jnp.iinfo(other.dtype).max:
+        other = other.astype(int)
+    batch = jnp.broadcast_shapes(p.shape[:-1], other.shape)
+    p, other = jnp.broadcast_to(p, (*batch, n)), jnp.broadcast_to(other[..., None], (*batch, n))
+    return jnp.where(test(lax.broadcasted_iota(other.dtype, other.shape, other.ndim - 1), other), p, 0).sum(-1)
 
 
 def _paired(p: Array, q: Array) -> tuple[Array, Array]:
@@ -33,7 +39,7 @@ def _paired(p: Array, q: Array) -> tuple[Array, Array]:
 def equal(p: Array, other: Array) -> Array:
     """`P_k`, or `sum_i P_i Q_i`."""
     if jnp.issubdtype(other.dtype, jnp.integer):
-        return _at(p, other, 0, 0)
+        return _where(p, other, jnp.equal)
     p, q = _paired(p, other)
     return _probability((p * q).sum(-1))
 
@@ -45,7 +51,8 @@ def not_equal(p: Array, other: Array) -> Array:
 def less_equal(p: Array, other: Array) -> Array:
     """`sum_{i <= k} P_i`, or `sum_j Q_j sum_{i <= j} P_i`."""
     if jnp.issubdtype(other.dtype, jnp.integer):
-        return _probability(_at(jnp.cumsum(p, -1), other, 0, 1))
+        total = _where(p, other, jnp.less_equal)
+        return jnp.where(other >= p.shape[-1], 1, _probability(total))
     p, q = _paired(p, other)
     return _probability((jnp.cumsum(p, -1) * q).sum(-1))
 

@@ -246,20 +246,43 @@ def values(x: Array, wanted: Wanted, ordering: Ordering, relaxation: Relaxation,
     wide = as_float(x, wide_dtype(x.dtype))
     relaxation = _unstandardized(relaxation, algorithm)
     row = row_of(wide, ordering, relaxation, None if algorithm.has_values else wanted)
-    exact = jnp.take_along_axis(wide, jnp.take_along_axis(row.order, wanted.positions, -1), -1)
+    s = effective_softness(relaxation, x.dtype)
+    return _values_of(row, wide, wanted, ordering, relaxation, s, algorithm).astype(x.dtype)
+
+
+def statistics_of(x: Array, ordering: Ordering, relaxation: Relaxation, default: str) -> Callable[[Array], Array]:
+    """Expected values of order statistics at positions `(..., k)`, asked for one after another: they share what
+    depends on the row alone, also in the derivative; but on a mesh with explicit axes, where each finds it again."""
+    if AxisType.Explicit in jax.sharding.get_abstract_mesh().axis_types:
+        return lambda positions: values(x, Wanted("single", positions), ordering, relaxation, default)
+    algorithm = algorithm_of(relaxation, default, weights=False)
+    wide = as_float(x, wide_dtype(x.dtype))
+    relaxation = _unstandardized(relaxation, algorithm)
+    row = row_of(wide, ordering, relaxation)
+    s = effective_softness(relaxation, x.dtype)
+    if not relaxation.is_hard:
+        row = algorithm.prepared(row, s, MODES[relaxation.mode])
+
+    def at(positions: Array) -> Array:
+        return _values_of(row, wide, Wanted("single", positions), ordering, relaxation, s, algorithm).astype(x.dtype)
+
+    return at
+
+
+def _values_of(row: Row, x, wanted: Wanted, ordering, relaxation, softness, algorithm: Algorithm) -> Array:
+    exact = jnp.take_along_axis(x, jnp.take_along_axis(row.order, wanted.positions, -1), -1)
     if relaxation.is_hard:
-        return exact.astype(x.dtype)
+        return exact
     relaxed = _sorted_values if algorithm.has_values else _expected_values
     inside, places = _relative(row, wanted.positions)
-    s = effective_softness(relaxation, x.dtype)
-    soft = relaxed(algorithm, wide, row, Request(wanted.kind, places), ordering, relaxation, s)
-    return jnp.where(inside & _soft(relaxation), soft, exact).astype(x.dtype)
+    soft = relaxed(algorithm, x, row, Request(wanted.kind, places), ordering, relaxation, softness)
+    return jnp.where(inside & _soft(relaxation), soft, exact)
 
 
 def _expected_values(algorithm: Algorithm, x, row: Row, request: Request, ordering, relaxation, softness) -> Array:
     """The weights' means of the data."""
     if not relaxation.gated_grad:
-        row = row._replace(keys=lax.stop_gradient(row.keys))
+        row = row._replace(keys=lax.stop_gradient(row.keys), shared=lax.stop_gradient(row.shared))
         softness = softness if isinstance(softness, float) else lax.stop_gradient(softness)
     finite = jnp.where(row.counted, x, 0)
     return algorithm.expected(row, request, finite, softness, MODES[relaxation.mode])

@@ -2,6 +2,7 @@
 
 import string
 from collections.abc import Sequence
+from typing import Any
 
 import jax.numpy as jnp
 from jax import Array
@@ -24,9 +25,15 @@ def _some_float(*arrays) -> bool:
 
 def expectation(subscripts: str, probs: Sequence[Array], values) -> Array:
     """`einsum(subscripts, *probs, values)` in the values' dtype (the probabilities' if those are integers)."""
+    dtype, arrays = _widened(*probs, values)
+    return contraction.contract(subscripts, *arrays).astype(dtype)
+
+
+def _widened(*probs_and_values: Array) -> tuple[Any, list[Array]]:
+    """The dtype of the result, and the arrays in which it is computed."""
+    *probs, values = probs_and_values
     dtype = values.dtype if _some_float(values) else jnp.result_type(*probs)
-    wide = wide_dtype(dtype)
-    return contraction.contract(subscripts, *(as_float(p, wide) for p in (*probs, values))).astype(dtype)
+    return dtype, [as_float(a, wide_dtype(dtype)) for a in probs_and_values]
 
 
 def take_along_axis(probs: Array, values: Array, axis: int) -> Array:
@@ -43,8 +50,8 @@ def choose(probs: Array, choices: Array) -> Array:
     """`sum_i P[..., i] choices[i, ...]`."""
     choices = jnp.moveaxis(choices, 0, -1)
     batch = jnp.broadcast_shapes(probs.shape[:-1], choices.shape[:-1])
-    probs, choices = (jnp.broadcast_to(a, (*batch, a.shape[-1])) for a in (probs, choices))
-    return expectation("...i,...i->...", [probs], choices)
+    dtype, arrays = _widened(probs, choices)
+    return contraction.dot(*(jnp.broadcast_to(a, (*batch, a.shape[-1])) for a in arrays)).astype(dtype)
 
 
 def slice_weights(probs: Array, length: int, size: int) -> Array:

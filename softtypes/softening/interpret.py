@@ -51,12 +51,13 @@ class _Run:
         env |= dict(zip(jaxpr.invars, values, strict=True))
         made = {v: eqn for eqn in jaxpr.eqns for v in eqn.outvars}
         origin = lambda v: None if isinstance(v, Literal) else made.get(v)
+        memo = {}
         for i, eqn in enumerate(jaxpr.eqns):
             given = [_literal(v) if isinstance(v, Literal) else env[v] for v in eqn.invars]
             if not live[i]:
                 given = list(map(_exact, given))
             where = partial(_place, outer, eqn, shared)
-            here = Here(eqn, where, self.plan, self.record, (*key, i), self.enter, self.plan.relaxation, origin)
+            here = Here(eqn, where, self.plan, self.record, (*key, i), self.enter, self.plan.relaxation, origin, memo)
             out = self.equation(here, given)
             env.update(zip(eqn.outvars, out, strict=True))
         return [_literal(v) if isinstance(v, Literal) else env[v] for v in jaxpr.outvars]

@@ -31,6 +31,7 @@ class Here:
     evaluate: Callable[..., list]  # (here, closed jaxpr, values) -> values: enter a function that it calls
     relaxation: Relaxation
     origin: Callable[[Any], JaxprEqn | None]  # of a variable: the equation of the same function that made it
+    memo: dict  # what equations of the same function share
 
     @property
     def params(self) -> dict[str, Any]:

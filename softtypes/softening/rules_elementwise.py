@@ -1,6 +1,6 @@
 """Comparisons, logic, choices, and steps of numbers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import reduce
 
 import jax.numpy as jnp
@@ -18,6 +18,7 @@ from softtypes.softening.values import (
     Known,
     Smooth,
     Value,
+    as_soft_bool,
     constant,
     hard,
     is_bool,
@@ -132,7 +133,19 @@ def select(here: Here, which: Value, *cases: Value):
 def _mixed(here: Here, which: Value, cases) -> Value:
     if isinstance(which, SoftBool):
         return where(here, which, cases[1], cases[0])
+    tests = recall(which, "first_of", ())
+    if len(tests) == len(cases):
+        return _first(here, tests, cases, here.hard(which, *cases))
     return mixture(probabilities(which, len(cases)), cases, here.hard(which, *cases), here.logic)
+
+
+def _first(here: Here, tests: Sequence[Value], cases: Sequence[Value], exact) -> Value:
+    """The case of the first test that holds, by one `where` in the other; if none does, the first case."""
+    out = cases[0]
+    for test, case in reversed(list(zip(tests, cases, strict=True))):
+        if not isinstance(test, Known) or test.const.any():
+            out = where(here, as_soft_bool(test, here.logic, float), case, out)
+    return out
 
 
 def _wraps(here: Here, which: Value, cases) -> bool:

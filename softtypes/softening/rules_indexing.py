@@ -73,7 +73,7 @@ def _of_sorted(here: Here, x: Value, at: Value) -> SoftArray | None:
     )
     if not whole or hard(at).shape != (1,) or here.params["dimension_numbers"].start_index_map != (axis,):
         return None
-    return order_statistic(x, hard(at)[0], here.hard(x, at))
+    return order_statistic(here, x, hard(at)[0], here.hard(x, at))
 
 
 def index_columns(at: Value) -> list[Value]:

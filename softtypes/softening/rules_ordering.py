@@ -9,8 +9,7 @@ from softtypes._lift import relax
 from softtypes._relaxation import Relaxation
 from softtypes.rules import comparison, selection
 from softtypes.rules import logic as logics
-from softtypes.rules.ordering import Ordering, Wanted
-from softtypes.rules.ordering import values as order_statistics
+from softtypes.rules.ordering import Ordering, statistics_of
 from softtypes.softening.rule import Here, rule
 from softtypes.softening.values import (
     Integer,
@@ -58,7 +57,9 @@ def arg_extreme(here: Here, x: Value):
     largest, (axis,) = here.eqn.primitive.name == "argmax", here.params["axes"]
     if isinstance(x, SoftBool):
         probs = x.probs if largest else 1 - x.probs
-        return Integer(_first_true(jnp.moveaxis(probs, axis, -1)), here.hard(x), np.arange(x.shape[axis]))
+        out = Integer(_first_true(jnp.moveaxis(probs, axis, -1)), here.hard(x), np.arange(x.shape[axis]))
+        parts, along = recall(x, "parts", (None, None))
+        return remember(out, "first_of", parts) if largest and along == axis else out
     counted = recall(x, "counted")
     if counted is not None and largest and counted[1] == axis:
         probs = jnp.moveaxis(counted[0].probs, axis, -1)
@@ -71,14 +72,18 @@ def _first_true(p):
     """`P_k = p_k prod_(j < k) (1 - p_j)`; if none holds, the first."""
     none = jnp.cumprod(1 - p, -1)
     before = jnp.concatenate([jnp.ones_like(none[..., :1]), none[..., :-1]], -1)
-    return (p * before).at[..., 0].add(none[..., -1])
+    return p * before + _at_first(none[..., -1:], p)
 
 
 def _last_true(p):
     """Where the count of what holds so far is first at its end: the last that holds; if none does, the first."""
     backwards = _first_true(jnp.flip(p, -1))
-    none = jnp.prod(1 - p, -1)
-    return jnp.flip(backwards.at[..., 0].add(-none), -1).at[..., 0].add(none)
+    none = jnp.prod(1 - p, -1, keepdims=True)
+    return jnp.flip(backwards - _at_first(none, p), -1) + _at_first(none, p)
+
+
+def _at_first(x, like):
+    return jnp.where(aligned(jnp.arange(like.shape[-1]) == 0, like.ndim), x, 0)
 
 
 @rule("sort", became="sort by the ordering algorithm, and the SoftIndex of the order")
@@ -111,15 +116,19 @@ def carried(x: Value, exact, probs, axis: int, logic: str) -> Value:
 EACH_BY_ITSELF = (None, "neuralsort", "softsort")
 
 
-def order_statistic(x: SoftArray, position, exact) -> SoftArray | None:
-    """One entry of sorted rows, by an algorithm that finds each without the others."""
+def order_statistic(here: Here, x: SoftArray, position, exact) -> SoftArray | None:
+    """One entry of sorted rows, by an algorithm that finds each without the others.
+
+    Those of the same rows that the same function asks for share what they share: a median is of two.
+    """
     ordered, axis = recall(x, "sorted_from", (None, 0))
     if ordered is None or ordered.relaxation.algorithm not in EACH_BY_ITSELF:
         return None
     rows = jnp.moveaxis(ordered.values, axis, -1)
+    start = lambda: statistics_of(rows, Ordering(), ordered.relaxation, "neuralsort")
+    _, statistics = here.memo[id(x)] = here.memo.get(id(x)) or (x, start())  # with x, so that no other has its id
     place = jnp.clip(position, 0, rows.shape[-1] - 1).astype(jnp.int32)
-    wanted = Wanted("single", jnp.broadcast_to(place, (*rows.shape[:-1], 1)))
-    found = order_statistics(rows, wanted, Ordering(), ordered.relaxation, "neuralsort")[..., 0]
+    found = statistics(jnp.broadcast_to(place, (*rows.shape[:-1], 1)))[..., 0]
     return real(found.reshape(exact.shape), exact)
 
 
@@ -160,7 +169,8 @@ def searchsorted(here: Here, closed, edges: Value, queries: Value, exact) -> Int
     before = relax(rule, here.relaxation, aligned(x, q.ndim + 1), q[..., None])
     one, zero = jnp.ones_like(before[..., :1]), jnp.zeros_like(before[..., :1])
     at_least = jnp.concatenate([one, before, zero], -1)
-    return Integer(jnp.maximum(at_least[..., :-1] - at_least[..., 1:], 0), exact, np.arange(n + 1))
+    out = Integer(jnp.maximum(at_least[..., :-1] - at_least[..., 1:], 0), exact, np.arange(n + 1))
+    return remember(out, "mean", before.sum(-1))
 
 
 def _ties_go_right(closed, edges: Value, queries: Value) -> bool:

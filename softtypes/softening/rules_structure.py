@@ -19,6 +19,7 @@ from softtypes.softening.values import (
     is_integer,
     is_whole,
     real,
+    remember,
     soft,
     structural,
 )
@@ -64,7 +65,18 @@ def joined(here: Here, *values: Value):
     if here.eqn.primitive.name == "concatenate" and _are_columns(here, values):
         parts = [structural(lambda a, i=i: a[..., i], x) for x in values for i in range(hard(x).shape[-1])]
         return Columns(tuple(parts), here.hard(*values))
-    return join(here.bind, values, here.logic)
+    return _with_parts(here, values, join(here.bind, values, here.logic))
+
+
+def _with_parts(here: Here, values, out: Value) -> Value:
+    """A stack of Booleans remembers them: `jnp.select` looks for the first that holds."""
+    name, params = here.eqn.primitive.name, here.params
+    if name == "stack":
+        return remember(out, "parts", (values, params["axis"]))
+    if name == "concatenate" and all(hard(x).shape[params["dimension"]] == 1 for x in values):
+        parts = [structural(lambda a: jnp.squeeze(a, params["dimension"]), x) for x in values]
+        return remember(out, "parts", (parts, params["dimension"]))
+    return out
 
 
 def _are_columns(here: Here, values) -> bool:

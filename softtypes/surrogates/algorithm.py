@@ -4,7 +4,7 @@ An algorithm sees the finite entries of a row only, as ascending keys. NaN, infi
 taken out before: they are ordered exactly.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jax import Array, lax
@@ -22,6 +22,7 @@ class Row(NamedTuple):
     data: Array  # (..., n), what the keys were made of, in the same order but apart where keys are rounded together
     start: Array  # (..., 1), how many entries the order puts before the counted ones
     mirrored: bool = False  # whether the keys are those of the data reversed, for an algorithm that is not symmetric
+    shared: Any = None  # arrays that an algorithm has computed of the whole row for several requests
 
     @property
     def count(self) -> Array:
@@ -62,6 +63,10 @@ class Algorithm:
     has_weights: bool = True
     has_values: bool = False
     standardizes: bool = True  # whether it takes keys that are standardised, if that is asked for
+
+    def prepared(self, row: Row, softness: Softness, mode: Mode) -> Row:
+        """The row with what several requests have in common as `shared`."""
+        return row
 
     def weights(self, row: Row, request: Request, softness: Softness, mode: Mode) -> Array:
         """Weights `(..., k, n)` of the requested order statistics over the entries; 0 where one does not count."""

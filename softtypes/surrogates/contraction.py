@@ -51,4 +51,4 @@ def dot(weights: Array, values: Array) -> Array:
     values = jnp.where((weights == 0) & ~jnp.isfinite(values), 0, values)
     finite = jnp.isfinite(values)
     expected = (weights * jnp.where(finite, values, 0)).sum(-1)
-    return expected + jax.lax.stop_gradient(jnp.where(finite, 0, values).sum(-1))
+    return expected + lax.stop_gradient(jnp.where(finite, 0, values).sum(-1))

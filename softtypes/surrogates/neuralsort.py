@@ -14,6 +14,10 @@ from softtypes.surrogates.ratio import Softness
 class NeuralSort(Algorithm):
     """Row k (from 1) of the weights projects `-((n + 1 - 2k) z_j + A_j)` over j, `A_j = sum_i abs(z_j - z_i)`."""
 
+    def prepared(self, row: Row, softness: Softness, mode: Mode) -> Row:
+        """With the sums of distances."""
+        return row._replace(shared=_distances(row, softness, mode))
+
     def weights(self, row: Row, request: Request, softness: Softness, mode: Mode) -> Array:
         return mode.project(_logits(row, request.positions, softness, mode), per_matrix(softness))
 
@@ -34,9 +38,14 @@ class NeuralSort(Algorithm):
 
 
 def _logits(row: Row, positions: Array, softness: Softness, mode: Mode) -> Array:
-    gaps = row.keys[..., :, None] - row.keys[..., None, :]
-    distances = steps.absolute(gaps, per_matrix(softness), mode.step)
-    total = jnp.where(row.counted[..., None, :], distances, 0).sum(-1)
-    slope = (row.count - 1 - 2 * positions).astype(gaps.dtype)
+    total = _distances(row, softness, mode) if row.shared is None else row.shared
+    slope = (row.count - 1 - 2 * positions).astype(total.dtype)
     logits = -(slope[..., :, None] * row.keys[..., None, :] + total[..., None, :])
     return jnp.where(row.counted[..., None, :], logits, -jnp.inf)
+
+
+def _distances(row: Row, softness: Softness, mode: Mode) -> Array:
+    """`A_j`, over the entries that count."""
+    gaps = row.keys[..., :, None] - row.keys[..., None, :]
+    distances = steps.absolute(gaps, per_matrix(softness), mode.step)
+    return jnp.where(row.counted[..., None, :], distances, 0).sum(-1)
