@@ -1,6 +1,7 @@
 """A strict universe: no implicit promotion of dtypes or ranks; warnings are errors (pyproject.toml)."""
 
 import os
+import re
 
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
 
@@ -29,16 +30,26 @@ def pytest_configure(config):
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
-# In these every test compiles programs of its own. Of the others a worker takes whole files, to compile once what their
-# tests share.
+# In these every test compiles programs of its own. Of the others a worker takes whole files, or what a file has of one
+# algorithm, to compile once what their tests share.
 APART = {"test_contracts.py", "test_docs.py", "test_reference.py", "test_transport.py"}
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    for item in items:
-        if item.path.name not in APART:
-            item.add_marker(pytest.mark.xdist_group(item.path.name))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """By a scheduler of our own: the groups of pytest-xdist 3.8 are lost on pytest 9.2."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    from softtypes.surrogates.algorithms import ALGORITHMS
+
+    class Scheduler(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            file, _, test = nodeid.partition("::")
+            if file.rpartition("/")[-1] in APART:
+                return nodeid
+            return f"{file} {next((name for name in re.split(r'[^a-z_]+', test) if name in ALGORITHMS), '')}"
+
+    return Scheduler(config, log)
 
 
 @pytest.fixture

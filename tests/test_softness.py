@@ -119,15 +119,19 @@ def evaluated(group, mode, logic, dtype, softness=None):
         return {name: [np.asarray(a).astype(np.float64) for a in found] for name, found in out.items()}
 
 
-EVERYDAY = {"float64": (), "float32": ("smooth",), "float16": (), "bfloat16": ()}
+BESIDE = [pytest.mark.slow, pytest.mark.exhaustive]
+
+
+def marks_of(dtype, mode):
+    """Single precision is seen every day, what is seen of another mode and of narrower dtypes for a release only."""
+    everyday = {("float32", "smooth"): ()} | {("float64", "smooth"): BESIDE, ("bfloat16", "c0"): BESIDE}
+    return everyday.get((dtype, mode), pytest.mark.slow)
+
+
 TESTED = {"float64": ("smooth", "c1"), "float32": ("smooth",), "float16": ("c1",), "bfloat16": ("c0",)}
 each_dtype_and_mode = pytest.mark.parametrize(
     ("dtype", "mode"),
-    [
-        pytest.param(dtype, mode, marks=() if mode in modes else pytest.mark.slow)
-        for dtype, modes in EVERYDAY.items()
-        for mode in TESTED[dtype]
-    ],
+    [pytest.param(dtype, mode, marks=marks_of(dtype, mode)) for dtype in TESTED for mode in TESTED[dtype]],
 )
 each_group = pytest.mark.parametrize("group", GROUPS)
 
@@ -156,7 +160,9 @@ def test_a_static_softness_of_0_is_mode_hard(group, dtype):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("dtype", "mode"), [("float32", "smooth"), ("float64", "c1")])
+@pytest.mark.parametrize(
+    ("dtype", "mode"), [("float32", "smooth"), pytest.param("float64", "c1", marks=pytest.mark.exhaustive)]
+)
 @each_group
 def test_softness_0_and_mode_hard_have_the_same_gradients(group, dtype, mode):
     hard = evaluated(group, "hard", "product", dtype, 0.5)
@@ -169,7 +175,7 @@ def test_softness_0_and_mode_hard_have_the_same_gradients(group, dtype, mode):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "mode"), [("float32", "smooth")])
-@pytest.mark.parametrize("row", [TINY, HUGE])
+@pytest.mark.parametrize("row", [TINY, pytest.param(HUGE, marks=pytest.mark.exhaustive)])
 @each_group
 def test_a_static_softness_at_either_end_agrees_with_a_traced_one(group, row, dtype, mode):
     tolerance = 16 * float(jnp.finfo(dtype).eps)

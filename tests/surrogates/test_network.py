@@ -113,11 +113,3 @@ def test_rows_do_not_meet():
         batch = fn(z, step)
         np.testing.assert_allclose(jax.jit(jax.vmap(lambda row, fn=fn: fn(row, step)))(z), batch, atol=1e-14)
         np.testing.assert_allclose(np.stack([fn(row, step) for row in z]), batch, atol=1e-14)
-
-
-@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, jnp.float32])
-def test_dtypes_stay(dtype):
-    z = rows(5).astype(dtype)
-    for fn in (network.soft_sort, network.soft_rank, network.soft_permutation):
-        assert fn(z, step).dtype == dtype
-        np.testing.assert_array_equal(fn(z, step), fn(z.astype(jnp.float32), step).astype(dtype))
