@@ -18,8 +18,8 @@ def _centred(x: Array, counts: Array) -> tuple[Array, Array, Array, Array]:
     """
     total = jnp.maximum(counts.sum(-1, keepdims=True), 1).astype(x.dtype)
     x = jnp.where(counts, x, 0)
-    size = _positive(jnp.abs(x).max(-1, keepdims=True, initial=0))
-    mean = (x / size).sum(-1, keepdims=True) / total * size
+    part = 2.0 ** -x.shape[-1].bit_length()  # exact, and the sum of so many parts can't overflow
+    mean = (x * part).sum(-1, keepdims=True) / (total * part)
     centred = jnp.where(counts, x - mean, 0)
     scale = _positive(jnp.abs(centred).max(-1, keepdims=True, initial=0))
     # a spread within the rounding of the mean is none: the row is constant
