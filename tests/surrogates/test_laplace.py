@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import softtypes as sft
-from softtypes.surrogates import softsort
+from softtypes.surrogates import laplace, softsort
 from softtypes.surrogates.laplace import laplace_sums
 
 TIED = np.array([0.1, 0.1, 0.4, 0.4, 0.4, 0.75, 2.0, 2.0])
@@ -47,6 +47,21 @@ def test_sums_and_their_derivatives_are_the_matrixs(points):
 
     for ours, exact in zip(*map(jax.tree.leaves, map(everything, (linear, by_matrix))), strict=True):
         np.testing.assert_allclose(ours, exact, rtol=1e-13, atol=1e-13)
+
+
+@points
+def test_both_ways_to_recur_agree(points):
+    """One by one on a CPU, by doubling elsewhere."""
+    coefficients = jnp.exp(-jnp.diff(jnp.asarray(points), prepend=points[0]))[:, None]
+    terms, probe = jnp.sin(jnp.arange(8.0))[:, None], jnp.cos(jnp.arange(8.0))[:, None]
+
+    def derivatives(recur):
+        total = lambda c, t: (recur(c, t) * probe).sum()
+        return recur(coefficients, terms), jax.grad(total, (0, 1))(coefficients, terms)
+
+    ones, others = jax.jit(lambda: [derivatives(recur) for recur in (laplace.in_turn, laplace.by_doubling)])()
+    for one, other in zip(jax.tree.leaves(ones), jax.tree.leaves(others), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-13, atol=1e-14)
 
 
 def test_an_infinite_gap_parts_the_points():
