@@ -50,9 +50,15 @@ def row_of(x: Array, ordering: Ordering, relaxation: Relaxation, wanted: Wanted 
     level = _level(signed, ordering)
     order = _ordered(level, signed, wanted)
     keys = standardize(signed, counted) if relaxation.standardize else signed
-    start = (level < 0).sum(-1, keepdims=True, dtype=jnp.int32)
     data = lax.stop_gradient(jnp.where(counted, signed, 0))
-    return Row(jnp.where(counted, keys, 0), counted, order, data, start, ordering.descending)
+    return Row(jnp.where(counted, keys, 0), counted, order, data, _start(level, wanted), ordering.descending)
+
+
+def _start(level: Array, wanted: Wanted | None) -> Array:
+    """How many entries come before the finite ones; of what matters to an extreme, at most one."""
+    if wanted and wanted.kind == "extreme":
+        return (level.min(-1, keepdims=True) < 0).astype(jnp.int32)
+    return (level < 0).sum(-1, keepdims=True, dtype=jnp.int32)
 
 
 def exact_order(x: Array, ordering: Ordering) -> Array:
