@@ -14,17 +14,18 @@ def _probability(p: Array) -> Array:
     return jnp.clip(p, 0, 1)  # a sum of probabilities may round past 1
 
 
-def _where(p: Array, other: Array, test: Callable[[Array, Array], Array]) -> Array:
-    """`sum_i P_i [test(i, other)]` of integers, of any sign.
+def _total(p: Array, other: Array, test: Callable[[Array, Array], Array]) -> Array:
+    """`sum_i P_i [test(i, other)]` for integers of any sign; exactly 1 where no index fails.
 
-    Not an entry of the cumulative sum: XLA compiles the gradient of `cumsum(p)[constant]` wrongly (jax 0.8 to 0.12).
+    Not an entry of the cumulative sum: XLA compiles some gradients of `cumsum(p)[k]` wrongly (jax 0.8 to 0.12).
     """
     n = p.shape[-1]
     if n > jnp.iinfo(other.dtype).max:
         other = other.astype(int)
     batch = jnp.broadcast_shapes(p.shape[:-1], other.shape)
     p, other = jnp.broadcast_to(p, (*batch, n)), jnp.broadcast_to(other[..., None], (*batch, n))
-    return jnp.where(test(lax.broadcasted_iota(other.dtype, other.shape, other.ndim - 1), other), p, 0).sum(-1)
+    holds = test(lax.broadcasted_iota(other.dtype, other.shape, other.ndim - 1), other)
+    return jnp.where(holds.all(-1), 1, _probability(jnp.where(holds, p, 0).sum(-1)))
 
 
 def _paired(p: Array, q: Array) -> tuple[Array, Array]:
@@ -39,7 +40,7 @@ def _paired(p: Array, q: Array) -> tuple[Array, Array]:
 def equal(p: Array, other: Array) -> Array:
     """`P_k`, or `sum_i P_i Q_i`."""
     if jnp.issubdtype(other.dtype, jnp.integer):
-        return _where(p, other, jnp.equal)
+        return _total(p, other, jnp.equal)
     p, q = _paired(p, other)
     return _probability((p * q).sum(-1))
 
@@ -51,8 +52,7 @@ def not_equal(p: Array, other: Array) -> Array:
 def less_equal(p: Array, other: Array) -> Array:
     """`sum_{i <= k} P_i`, or `sum_j Q_j sum_{i <= j} P_i`."""
     if jnp.issubdtype(other.dtype, jnp.integer):
-        total = _where(p, other, jnp.less_equal)
-        return jnp.where(other >= p.shape[-1], 1, _probability(total))
+        return _total(p, other, jnp.less_equal)
     p, q = _paired(p, other)
     return _probability((jnp.cumsum(p, -1) * q).sum(-1))
 

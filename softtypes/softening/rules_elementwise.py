@@ -135,11 +135,11 @@ def _mixed(here: Here, which: Value, cases) -> Value:
         return where(here, which, cases[1], cases[0])
     tests = recall(which, "first_of", ())
     if len(tests) == len(cases):
-        return _first(here, tests, cases, here.hard(which, *cases))
+        return _first(here, tests, cases)
     return mixture(probabilities(which, len(cases)), cases, here.hard(which, *cases), here.logic)
 
 
-def _first(here: Here, tests: Sequence[Value], cases: Sequence[Value], exact) -> Value:
+def _first(here: Here, tests: Sequence[Value], cases: Sequence[Value]) -> Value:
     """The case of the first test that holds, by one `where` in the other; if none does, the first case."""
     out = cases[0]
     for test, case in reversed(list(zip(tests, cases, strict=True))):
