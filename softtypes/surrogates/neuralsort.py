@@ -1,14 +1,20 @@
 """NeuralSort (Grover, Wang, Zweig, Ermon, 2019): project a sum of distances."""
 
+import math
 from collections.abc import Callable
+from functools import partial
 
+import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
-from softtypes.surrogates import steps
+from softtypes.surrogates import band, steps
 from softtypes.surrogates.algorithm import Algorithm, Request, Row, per_matrix, positions_along
+from softtypes.surrogates.distances import blocks_of
 from softtypes.surrogates.modes import Mode
 from softtypes.surrogates.ratio import Softness
+
+SMALL = 128  # up to this many entries the matrix of weights is as quick, and compiles sooner
 
 
 class NeuralSort(Algorithm):
@@ -21,14 +27,28 @@ class NeuralSort(Algorithm):
         project: Callable | None = mode.log_project
         return project and project(_logits(row, request.positions, softness, mode), per_matrix(softness))
 
+    def expected(self, row: Row, request: Request, values: Array, softness: Softness, mode: Mode) -> Array:
+        if row.keys.shape[-1] <= SMALL:
+            return super().expected(row, request, values, softness, mode)
+        keys, counted, values = _ascending(row, request.kind, row.keys, values)
+        return _by_row(partial(_means, mode), keys, counted, values, request.positions, softness=softness)
+
     def ranks(self, row: Row, softness: Softness, mode: Mode) -> Array:
         """The columns of the weights, renormalised, average the ranks; an empty column leaves the exact rank."""
+        inverse = jnp.argsort(row.order, -1)
+        if row.keys.shape[-1] <= SMALL:
+            return self._ranks_by_matrix(row, softness, mode, inverse)
+        keys, counted = _ascending(row, "rank", row.keys)
+        ranks = _by_row(partial(_ranks, mode), keys, counted, softness=softness)
+        return jnp.take_along_axis(ranks, (inverse - row.start) % keys.shape[-1], -1)
+
+    def _ranks_by_matrix(self, row: Row, softness: Softness, mode: Mode, inverse: Array) -> Array:
         places = positions_along(row) * jnp.ones_like(row.order)
         weights = self.weights(row, Request("sort", jnp.minimum(places, row.count - 1)), softness, mode)
         weights = jnp.where((places < row.count)[..., :, None], weights, 0)
         total = weights.sum(-2)
         numbers = jnp.expand_dims(1 + places.astype(weights.dtype), -1)
-        exact = jnp.argsort(row.order, -1).astype(row.start.dtype) - row.start + 1
+        exact = inverse.astype(row.start.dtype) - row.start + 1
         mean = (weights * numbers).sum(-2) / jnp.where(total > 0, total, 1)
         return jnp.where(total > 0, mean, exact.astype(mean.dtype))
 
@@ -40,3 +60,70 @@ def _logits(row: Row, positions: Array, softness: Softness, mode: Mode) -> Array
     slope = (row.count - 1 - 2 * positions).astype(gaps.dtype)
     logits = -(slope[..., :, None] * row.keys[..., None, :] + total[..., None, :])
     return jnp.where(row.counted[..., None, :], logits, -jnp.inf)
+
+
+# Many entries: no matrix
+
+
+def _ascending(row: Row, kind: str, *arrays: Array) -> tuple[Array, ...]:
+    """The arrays in ascending order of the keys, and between the first two whether entries count; those come first."""
+    places = positions_along(row)
+    if kind == "extreme":  # only the first entry's place is known
+        order = jnp.argsort(jnp.where(row.counted, lax.stop_gradient(row.keys), jnp.inf), -1)
+    else:
+        order = jnp.take_along_axis(row.order, (row.start + places) % places.shape[-1], -1)
+    first, *rest = (jnp.take_along_axis(x, order, -1) for x in arrays)
+    return (first, places < row.count, *rest)
+
+
+def _by_row(fn: Callable, *arrays: Array, softness: Softness) -> Array:
+    """`fn(softness, *arrays)` for each row of the batch, one after the other."""
+    batch = arrays[0].shape[:-1]
+    if math.prod(batch) == 1:
+        shared = softness if isinstance(softness, float | int) else softness.reshape(())
+        return fn(shared, *(x.reshape(-1) for x in arrays)).reshape(*batch, -1)
+    flat = [x.reshape(-1, x.shape[-1]) for x in arrays]
+    if isinstance(softness, float | int) or softness.ndim == 0:
+        out = lax.map(lambda row: fn(softness, *row), flat)
+    else:
+        each = jnp.broadcast_to(softness, (*batch, 1)).reshape(-1)
+        out = lax.map(lambda row: fn(*row), (each, *flat))
+    return out.reshape(*batch, out.shape[-1])
+
+
+def _reach(mode: Mode, dtype, *, of_columns: bool = False) -> float:
+    """How far below a row's largest logit a weight counts: a sparse one's is 0 from 1 on."""
+    if mode.step.reach is not None:
+        return 1.0
+    return -math.log(float(jnp.finfo(dtype).tiny)) if of_columns else 12 - 2 * math.log(float(jnp.finfo(dtype).eps)) / 2
+
+
+def _chunked(places: Array, size: int) -> tuple[Array, Array]:
+    """Places in chunks, `(c, k)`, the last one filled with its last place, and which were there."""
+    k = places.shape[0]
+    size = min(size, k)
+    filled = jnp.pad(places, (0, -k % size), mode="edge").reshape(-1, size)
+    return filled, (jnp.arange(filled.size) < k).reshape(filled.shape)
+
+
+def _means(mode: Mode, softness: Softness, keys, counted, values, positions) -> Array:
+    blocks = blocks_of(keys, counted, softness, mode)
+    places, there = _chunked(positions, 2 * blocks.offsets.shape[-1])
+    plan = band.plan(blocks, places, there, _reach(mode, keys.dtype))
+    kernel = band.KERNELS[mode.name]
+    levels = band.thresholds(kernel, blocks, plan)
+    values = jnp.pad(values, (0, blocks.valid.size - values.shape[0])).reshape(blocks.valid.shape)
+    return band.means(kernel, blocks, values, levels, plan).reshape(-1)[: positions.shape[0]]
+
+
+def _ranks(mode: Mode, softness: Softness, keys, counted) -> Array:
+    n = keys.shape[0]
+    blocks = blocks_of(keys, counted, softness, mode)
+    own = jnp.arange(blocks.valid.size, dtype=jnp.int32)
+    places, _ = _chunked(jnp.minimum(own[:n], counted.sum(dtype=jnp.int32) - 1), 2 * blocks.offsets.shape[-1])
+    plan = band.plan(blocks, places, _chunked(counted, places.shape[1])[0], _reach(mode, keys.dtype, of_columns=True))
+    kernel = band.KERNELS[mode.name]
+    levels = band.thresholds(kernel, blocks, plan)
+    own = own.reshape(blocks.valid.shape).astype(keys.dtype)
+    mass, mean = band.mean_places(kernel, blocks, levels, plan, own)
+    return (1 + own + jnp.where(mass > 0, mean, 0)).reshape(-1)[:n]

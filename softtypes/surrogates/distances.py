@@ -1,0 +1,115 @@
+"""Sums of soft distances `A_j = sum_i abs(z_j - z_i)` over ascending keys, as blocks take them: without n x n memory.
+
+A key sees those of its own block one by one. The logistic distance to all others is
+
+    abs(x) = x (1 - f(q)),    q = exp(-x),    f(q) = 2 q / (1 + q),
+
+and f is a polynomial in q to any precision that a dtype has (its pole is at -1, so the error falls by 5.8 a degree):
+sums of `q^m` and `x q^m` over the keys to the left, and to the right, are recurrences over the blocks.
+"""
+
+import math
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+
+from softtypes.surrogates import steps
+from softtypes.surrogates.band import GROUP, Blocks
+from softtypes.surrogates.modes import Mode
+from softtypes.surrogates.ratio import Softness, ratio
+
+FAR = 4096.0  # softnesses: neighbours farther apart than this don't see each other in any dtype
+
+
+def shape_of(n: int) -> tuple[int, int]:
+    """How many groups of blocks, and of how many keys: about the root of n of each."""
+    size = max(8, 2 ** round(math.log2(max(n, 1)) / 2))
+    return -(-n // (GROUP * size)), size
+
+
+def blocks_of(keys: Array, counted: Array, softness: Softness, mode: Mode) -> Blocks:
+    """The blocks of ascending keys `(n,)`, of which those that count come first."""
+    groups, size = shape_of(keys.shape[0])
+    total = groups * GROUP * size
+    gaps = jnp.pad(_gaps(keys, counted, softness), (0, total - keys.shape[0])).reshape(-1, size)
+    valid = jnp.pad(counted, (0, total - keys.shape[0])).reshape(-1, size)
+    offsets = jnp.cumsum(gaps, -1) - gaps
+    to_end = lax.cumsum(gaps, 1, reverse=True)
+    widths = to_end[:, 0]
+    inner = _inner(jnp.concatenate([offsets, widths[:, None]], -1), valid, mode.step)
+    outer = _outer_smooth(offsets, to_end, widths, valid)
+    bends = inner - outer
+    shape = (groups, GROUP)
+    tilts = 1 - valid.sum(-1).astype(keys.dtype)
+    return Blocks(
+        offsets.reshape(*shape, size),
+        bends[:, :-1].reshape(*shape, size),
+        tilts.reshape(shape),
+        widths.reshape(shape),
+        bends[:, -1].reshape(shape),
+        valid.reshape(*shape, size),
+    )
+
+
+def _gaps(keys: Array, counted: Array, softness: Softness) -> Array:
+    """From each key to the next, in softnesses; 0 at the last."""
+    gaps = jnp.where(counted[1:], jnp.diff(keys), 0)
+    near = gaps < FAR * softness
+    return jnp.pad(jnp.where(near, ratio(jnp.where(near, gaps, 0), softness), FAR), (0, 1))
+
+
+def _inner(offsets: Array, valid: Array, step: steps.Step) -> Array:
+    """Distances to the keys of the own block, less those of its first key, `(m, b + 1)`."""
+
+    @jax.checkpoint
+    def block(args):
+        offsets, valid = args
+        distances = steps.absolute(offsets[:, None] - offsets[:-1], 1.0, step)
+        return jnp.where(valid, distances - distances[0], 0).sum(-1)
+
+    return lax.map(block, (offsets, valid))
+
+
+def _powers(dtype) -> np.ndarray:
+    """Coefficients c_m, m = 1 ..., of `2 q / (1 + q)` on [0, 1]."""
+    degree = 9 if jnp.finfo(dtype).bits <= 32 else 19
+    chebyshev = np.polynomial.chebyshev.Chebyshev.interpolate(lambda q: 2 / (1 + q), degree, (0, 1))
+    return chebyshev.convert(kind=np.polynomial.Polynomial, domain=(-1, 1), window=(-1, 1)).coef
+
+
+def _outer_smooth(offsets: Array, to_end: Array, widths: Array, valid: Array) -> Array:
+    """What logistic distances to the keys of other blocks lack of hard ones, less that of the first key."""
+    weights = jnp.asarray(_powers(offsets.dtype), offsets.dtype)
+    rates = 1.0 + jnp.arange(weights.size, dtype=offsets.dtype)
+    decay = jnp.exp(-rates * widths[:, None])
+    left = _passed(_moments(to_end, valid, rates), decay, widths)
+    right = _passed(*(jax.tree.map(lambda x: x[::-1], (_moments(offsets, valid, rates), decay, widths))))
+    right = jax.tree.map(lambda x: x[::-1], right)
+    ahead = jnp.concatenate([offsets, widths[:, None]], -1)[..., None]
+    back = jnp.concatenate([to_end, jnp.zeros_like(widths)[:, None]], -1)[..., None]
+    fall = jnp.expm1(-rates * ahead)
+    mass, moment = (x[:, None] for x in left)
+    lost = fall * (moment + ahead * mass) + ahead * mass
+    mass, moment = (x[:, None] for x in right)
+    gained = -jnp.exp(-rates * back) * (fall * (moment + back * mass) + (1 + fall) * ahead * mass)
+    return ((lost + gained) * weights).sum(-1)
+
+
+def _moments(distances: Array, valid: Array, rates: Array) -> tuple[Array, Array]:
+    """`sum q^m` and `sum x q^m` of each block, `(m, r)`."""
+    decayed = jnp.where(valid[..., None], jnp.exp(-rates * distances[..., None]), 0)
+    return decayed.sum(1), (distances[..., None] * decayed).sum(1)
+
+
+def _passed(moments: tuple[Array, Array], decay: Array, widths: Array) -> tuple[Array, Array]:
+    """Those of all blocks before, as seen from where each block starts."""
+
+    def step(before, now):
+        (mass, moment), ((own, own_moment), decay, width) = before, now
+        after = own + decay * mass, own_moment + decay * (moment + width * mass)
+        return after, before
+
+    return lax.scan(step, jax.tree.map(lambda x: 0 * x[0], moments), (moments, decay, widths))[1]
