@@ -31,18 +31,28 @@ class Blocks(NamedTuple):
     tilts: Array  # (g, GROUP), the slope of row p at the block's first key, less 2 (p - its place)
     widths: Array  # (g, GROUP), the offset of the next block's first key
     drops: Array  # (g, GROUP), its bend
-    valid: Array  # (g, GROUP, b), where there is a key
+
+
+class Band(NamedTuple):
+    """The logits of c chunks of k rows: `line + lead * lean`, where a block's line is `level + slope * offset - bend`.
+
+    The lean is twice the distance of a key from where the chunk has its largest logits.
+    """
+
+    levels: Array  # (c, g, GROUP), at the blocks' first keys
+    slopes: Array  # (c, g, GROUP)
+    distances: Array  # (c, g, GROUP), of the blocks' first keys
+    offsets: Array  # (g, GROUP, b)
+    bends: Array  # (g, GROUP, b)
 
 
 class Plan(NamedTuple):
-    """Rows in c chunks of k, and the groups that they need."""
+    """Which groups the chunks need, and what is not differentiated."""
 
-    places: Array  # (c, k), the rows p
-    counted: Array  # (c, k), whether a row is one, or there to fill the chunk
-    origin: Array  # (c,), the row of a chunk for which sums over blocks are made
-    centre: Array  # (c,), the block that they start from
+    leads: Array  # (c, k), of the rows before the chunk's origin
     first: Array  # (c,), group
     last: Array  # (c,), one beyond the last group
+    valid: Array  # (g, GROUP b), where there is a key
 
 
 class Kernel(NamedTuple):
@@ -62,139 +72,133 @@ def _truncated(power: int) -> Kernel:
 KERNELS = {"smooth": Kernel(jnp.exp, jnp.exp, None), "c0": _truncated(1), "c1": _truncated(2), "c2": _truncated(3)}
 
 
+def sums_before(x: Array) -> Array:
+    """Cumulative sums along a short last axis, as a product: it compiles sooner than a scan."""
+    return jnp.dot(x, jnp.triu(jnp.ones((x.shape[-1],) * 2, x.dtype), 1), precision="highest")
+
+
+def sums_from(x: Array) -> Array:
+    """Those of an entry and all after it."""
+    return jnp.dot(x, jnp.tril(jnp.ones((x.shape[-1],) * 2, x.dtype)), precision="highest")
+
+
 # Logits
-
-
-class _Tile(NamedTuple):
-    """What the logits of a chunk of rows over a group are made of."""
-
-    level: Array  # (GROUP,), at the blocks' first keys, of the chunk's origin
-    distance: Array  # (GROUP,), of these from the centre
-    lead: Array  # (k,), of the rows before the origin
-
-
-def _starts(blocks: Blocks) -> Array:
-    """The places of the blocks' first keys, `(g, GROUP)`."""
-    count, size = blocks.tilts.size, blocks.offsets.shape[-1]
-    return (size * jnp.arange(count, dtype=jnp.int32)).reshape(blocks.tilts.shape)
 
 
 def _outwards(steps: Array, centre: Array) -> Array:
     """Sums of `steps` `(c, m)` from the centre to before each place; negative towards the left."""
     after = jnp.arange(steps.shape[-1]) >= centre[:, None]
-    up, down = jnp.where(after, steps, 0), jnp.where(after, 0, steps)
-    left = lax.cumsum(down, 1, reverse=True)
-    return lax.cumsum(up, 1) - up - left
-
-
-def _levels(blocks: Blocks, origin: Array, centre: Array) -> tuple[Array, Array]:
-    """The logits of the rows `origin` at the blocks' first keys, and these keys, less those at the centre: `(c, m)`."""
-    slopes = _slopes(blocks, origin).reshape(origin.shape[0], -1)
-    widths = jnp.broadcast_to(blocks.widths.reshape(-1), slopes.shape)
-    return _outwards(slopes * widths - blocks.drops.reshape(-1), centre), _outwards(widths, centre)
+    return sums_before(jnp.where(after, steps, 0)) - sums_from(jnp.where(after, 0, steps))
 
 
 def _slopes(blocks: Blocks, places: Array) -> Array:
-    """`(..., g, GROUP)`: the slopes of rows at the blocks' first keys."""
-    steps = places[..., None, None] - _starts(blocks)
-    return 2 * steps.astype(blocks.tilts.dtype) + blocks.tilts
+    """`(c, m)`: the slopes of rows at the blocks' first keys."""
+    m, size = blocks.tilts.size, blocks.offsets.shape[-1]
+    steps = places[:, None] - size * jnp.arange(m, dtype=jnp.int32)
+    return 2 * steps.astype(blocks.tilts.dtype) + blocks.tilts.reshape(-1)
 
 
-def _logits(tile: _Tile, places: Array, starts: Array, group: Blocks) -> Array:
-    """`(k, GROUP, b)`."""
-    base = tile.level + 2 * tile.lead[:, None] * tile.distance
-    slopes = 2 * (places[:, None] - starts).astype(base.dtype) + group.tilts
-    return base[..., None] + (slopes[..., None] * group.offsets - group.bends)
+def _levels(blocks: Blocks, slopes: Array, centre: Array) -> Array:
+    """The logits at the blocks' first keys, less that at the centre: `(c, m)`."""
+    return _outwards(slopes * blocks.widths.reshape(-1) - blocks.drops.reshape(-1), centre)
 
 
-# The plan
-
-
-def plan(blocks: Blocks, places: Array, counted: Array, reach: float) -> Plan:
-    """Which groups a chunk needs: all that hold a weight not below `exp(-reach)` of a row's largest.
+def banded(blocks: Blocks, valid: Array, places: Array, reach: float) -> tuple[Band, Plan]:
+    """The logits of rows `places` `(c, k)`, and the groups that hold weights not below `exp(-reach)` of a row's largest.
 
     A later row leans to the right, so the first group is that of a chunk's first row and the last that of its last.
     """
-    blocks = jax.tree.map(lax.stop_gradient, blocks)
     low, high = places.min(-1), places.max(-1)
     origin = (low + high) // 2
-    filled = blocks.valid.any(-1).reshape(-1)
-    rough, _ = _levels(blocks, origin, jnp.zeros_like(origin))
-    centre = jnp.argmax(jnp.where(filled, rough, -jnp.inf), -1).astype(jnp.int32)
-    level, distance = _levels(blocks, origin, centre)
-
-    def needed(row):
-        at = level + 2 * (row - origin)[:, None].astype(level.dtype) * distance
-        slopes = _slopes(blocks, row)
-        widest = jnp.where(blocks.valid, blocks.offsets, 0).max(-1)
-        rise = jnp.maximum(slopes * widest, 0) - jnp.where(blocks.valid, blocks.bends, 0).min(-1)
-        least = jnp.where(filled, at, -jnp.inf).max(-1, keepdims=True)
-        slack = reach + 1e-4 * (jnp.abs(at) + jnp.abs(least))
-        return (filled & (at + rise.reshape(at.shape) >= least - slack)).reshape(slopes.shape).any(-1)
-
-    first = jnp.argmax(needed(low), -1)
-    last = blocks.tilts.shape[0] - jnp.argmax(needed(high)[:, ::-1], -1)
-    return Plan(places, counted, origin, centre, first.astype(jnp.int32), last.astype(jnp.int32))
+    slopes = _slopes(blocks, origin)
+    filled = valid.any(-1).reshape(-1)
+    rough = lax.stop_gradient(_levels(blocks, slopes, jnp.zeros_like(origin)))
+    centre = jnp.argmax(jnp.where(filled, rough, -jnp.inf), -1)
+    levels = _levels(blocks, slopes, centre)
+    distances = _outwards(jnp.broadcast_to(blocks.widths.reshape(-1), slopes.shape), centre)
+    lead = lambda row: (row - origin[..., None]).astype(levels.dtype)
+    fixed = jax.tree.map(lax.stop_gradient, (blocks, levels, slopes, distances))
+    needed = lambda row: _needed(*fixed, valid, lead(row[:, None]), reach)
+    first = jnp.argmax(needed(low), -1).astype(jnp.int32)
+    last = blocks.tilts.shape[0] - jnp.argmax(needed(high)[:, ::-1], -1).astype(jnp.int32)
+    grouped = (x.reshape(-1, *blocks.tilts.shape) for x in (levels, slopes, distances))
+    plan = Plan(lead(places), first, last, valid.reshape(valid.shape[0], -1))
+    return Band(*grouped, blocks.offsets, blocks.bends), plan
 
 
-def _chunks(blocks: Blocks, plan: Plan) -> tuple[Array, Array, Array]:
-    """Levels and distances `(c, g, GROUP)`, leads `(c, k)`."""
-    level, distance = _levels(blocks, plan.origin, plan.centre)
-    shape = (-1, *blocks.tilts.shape)
-    lead = (plan.places - plan.origin[:, None]).astype(level.dtype)
-    return level.reshape(shape), distance.reshape(shape), lead
+def _needed(blocks: Blocks, levels, slopes, distances, valid: Array, lead: Array, reach: float) -> Array:
+    """Which groups may hold such a weight, `(c, g)`: the largest logit of a block is bounded by its line."""
+    filled = valid.any(-1).reshape(-1)
+    widest = jnp.where(valid, blocks.offsets, 0).max(-1).reshape(-1)
+    lowest = jnp.where(valid, blocks.bends, 0).min(-1).reshape(-1)
+    at = levels + 2 * lead * distances
+    rise = jnp.maximum((slopes + 2 * lead) * widest, 0) - lowest
+    least = jnp.where(filled, at, -jnp.inf).max(-1, keepdims=True)
+    slack = reach + 1e-4 * (jnp.abs(at) + jnp.abs(least))  # for rounding
+    return (filled & (at + rise >= least - slack)).reshape(-1, *blocks.tilts.shape).any(-1)
+
+
+def _line(level: Array, slope: Array, distance: Array, offsets: Array, bends: Array) -> Array:
+    """The line and the lean of a group's keys, `(2, GROUP b)`."""
+    line = level[:, None] + (slope[:, None] * offsets - bends)
+    return jnp.stack([line.reshape(-1), 2 * (distance[:, None] + offsets).reshape(-1)])
+
+
+def _product(a: Array, b: Array) -> Array:
+    return jnp.dot(a, b, precision="highest")
+
+
+def _above(leads: Array, line: Array, level: Array) -> Array:
+    """Logits less those of the level, `(k, GROUP b)`."""
+    one = jnp.ones_like(leads)
+    return _product(jnp.stack([one, leads], -1), line) - level[:, None]
 
 
 # Loops over the groups that a chunk needs: values only
 
 
-def _swept(blocks: Blocks, plan: Plan, chunk_fn: Callable, *of_rows: Array) -> Any:
-    """`chunk_fn(sweep, *rows)` for each chunk; `sweep(fn, zero)` folds `fn(state, logits, valid, group)`."""
-    blocks = jax.tree.map(lax.stop_gradient, blocks)
-    level, distance, lead = _chunks(blocks, plan)
-    starts = _starts(blocks)
+def _swept(band: Band, plan: Plan, chunk_fn: Callable, rows: Array) -> Array:
+    """`chunk_fn(sweep, rows)` for each chunk; `sweep(fn, zero)` folds `fn(state, logits, valid, group)`."""
+    band = jax.tree.map(lax.stop_gradient, band)
 
-    def one(args):
-        (level, distance, lead, places, first, last), rest = args
+    def chunk(args):
+        (levels, slopes, distances, leads, first, last), row = args
 
         def sweep(fn, zero):
             def body(g, state):
-                group = jax.tree.map(lambda x: x[g], blocks)
-                x = _logits(_Tile(level[g], distance[g], lead), places, starts[g], group)
-                return fn(state, x, group.valid, g)
+                line = _line(levels[g], slopes[g], distances[g], band.offsets[g], band.bends[g])
+                return fn(state, _above(leads, line, jnp.zeros_like(leads)), plan.valid[g], g)
 
             return lax.fori_loop(first, last, body, zero)
 
-        return chunk_fn(sweep, *rest)
+        return chunk_fn(sweep, row)
 
-    return lax.map(one, ((level, distance, lead, plan.places, plan.first, plan.last), of_rows))
-
-
-def _total(x: Array) -> Array:
-    return x.sum((-2, -1))
-
-
-def _highest(sweep: Callable, like: Array) -> Array:
-    step = lambda top, x, valid, g: jnp.maximum(top, jnp.where(valid, x, -jnp.inf).max((-2, -1)))
-    top = sweep(step, like - jnp.inf)
-    return jnp.where(top > -jnp.inf, top, 0)
+    each = (band.levels, band.slopes, band.distances, plan.leads, plan.first, plan.last)
+    return lax.map(chunk, (each, rows))
 
 
 def _log_sum(sweep: Callable, zero: Array) -> Array:
-    top = _highest(sweep, zero)
-    mass = lambda state, x, valid, g: state + _total(jnp.where(valid, jnp.exp(x - top[:, None, None]), 0))
-    return top + jnp.log(jnp.maximum(sweep(mass, zero), 1))
+    def add(state, x, valid, g):
+        top, mass = state
+        x = jnp.where(valid, x, -jnp.inf)
+        higher = jnp.maximum(top, x.max(-1))
+        return higher, mass * jnp.exp(top - higher) + jnp.exp(x - higher[:, None]).sum(-1)
+
+    least = zero - float(jnp.finfo(zero.dtype).max) / 2
+    top, mass = sweep(add, (least, zero))
+    return jnp.where(mass > 0, top + jnp.log(jnp.where(mass > 0, mass, 1)), 0)
 
 
 def _root(power: int, sweep: Callable, zero: Array) -> Array:
     """The threshold by Newton's method, which climbs to it from below."""
-    top = _highest(sweep, zero)
+    least = zero - float(jnp.finfo(zero.dtype).max) / 2
+    top = sweep(lambda top, x, valid, g: jnp.maximum(top, jnp.where(valid, x, -jnp.inf).max(-1)), least)
 
     def sums(t):
         def add(state, x, valid, g):
-            gap = jnp.where(valid, jnp.maximum(x - (top + t)[:, None, None], 0), 0)
+            gap = jnp.where(valid, jnp.maximum(x - top[:, None] - t[:, None], 0), 0)
             lower = gap ** (power - 1) if power > 1 else (gap > 0).astype(gap.dtype)
-            return state[0] + _total(lower * gap), state[1] + _total(lower)
+            return state[0] + (lower * gap).sum(-1), state[1] + lower.sum(-1)
 
         return sweep(add, (zero, zero))
 
@@ -211,139 +215,115 @@ def _root(power: int, sweep: Callable, zero: Array) -> Array:
 # Passes over all groups, of which those not needed are skipped: for derivatives
 
 
-def _row_sums(term: Callable, blocks: Blocks, columns: Any, rows: Any, plan: Plan) -> Any:
-    """Sums over the keys of `term(logits, valid, rows, columns)`, `(c, k)`."""
-    level, distance, lead = _chunks(blocks, plan)
-    starts, numbers = _starts(blocks), jnp.arange(blocks.tilts.shape[0])
-    zero = jnp.zeros_like(lead[0]) * blocks.tilts[0, 0]
+def _row_sums(weight: Callable, band: Band, columns: Array, levels: Array, plan: Plan) -> Array:
+    """Sums over the keys of their weights times each of their columns `(g, r, GROUP b)`, `(c, k, r)`."""
+    numbers = jnp.arange(band.offsets.shape[0])
+
+    def tile(level, slope, distance, offsets, bends, column, leads, levels, valid):
+        x = _above(leads, _line(level, slope, distance, offsets, bends), levels)
+        return _product(jnp.where(valid, weight(jnp.where(valid, x, 0)), 0), column.T)
 
     @jax.checkpoint
     def chunk(args):
-        level, distance, lead, places, first, last, rows = args
+        level, slope, distance, leads, first, last, levels = args
+        zero = jnp.zeros((*leads.shape, columns.shape[1]), leads.dtype) * level[0, 0]
 
         def add(total, group):
-            level, distance, start, own, column, number = group
-
-            def tile(level, distance, lead, own, column, rows):
-                x = _logits(_Tile(level, distance, lead), places, start, own)
-                return _total(term(x, own.valid, jax.tree.map(lambda r: r[:, None, None], rows), column))
-
-            skip = lambda *_: zero
+            number, *own = group
             needed = (number >= first) & (number < last)
-            return total + lax.cond(needed, tile, skip, level, distance, lead, own, column, rows), None
+            skip = lambda *_: zero
+            return total + lax.cond(needed, tile, skip, *own[:-1], leads, levels, own[-1]), None
 
-        return lax.scan(add, zero, (level, distance, starts, blocks, columns, numbers))[0]
+        groups = (numbers, level, slope, distance, band.offsets, band.bends, columns, plan.valid)
+        return lax.scan(add, zero, groups)[0]
 
-    return lax.map(chunk, (level, distance, lead, plan.places, plan.first, plan.last, rows))
+    rows = (band.levels, band.slopes, band.distances, plan.leads, plan.first, plan.last, levels)
+    return lax.map(chunk, rows)
 
 
-def _column_sums(term: Callable, blocks: Blocks, columns: Any, rows: Any, plan: Plan) -> Any:
-    """Sums over the rows of `term(logits, valid, rows, columns)`, `(g, GROUP, b)`."""
-    level, distance, lead = _chunks(blocks, plan)
-    numbers = jnp.arange(blocks.tilts.shape[0])
-    zero = jnp.zeros_like(blocks.offsets[0])
+def _column_sums(weight: Callable, band: Band, columns: Array, levels: Array, plan: Plan) -> Array:
+    """Sums over the rows of their weights times each of their columns `(c, r, k)`, `(g, r, GROUP b)`."""
+    numbers = jnp.arange(band.offsets.shape[0])
+
+    def tile(level, slope, distance, leads, levels, column, offsets, bends, valid):
+        x = _above(leads, _line(level, slope, distance, offsets, bends), levels)
+        return _product(column, jnp.where(valid, weight(jnp.where(valid, x, 0)), 0))
 
     @jax.checkpoint
     def group(args):
-        level, distance, start, own, column, number = args
+        number, level, slope, distance, offsets, bends, valid = args
+        zero = jnp.zeros((columns.shape[1], valid.shape[0]), offsets.dtype) * offsets[0, 0]
 
         def add(total, chunk):
-            level, distance, lead, places, first, last, rows = chunk
-
-            def tile(level, distance, lead, own, column, rows):
-                x = _logits(_Tile(level, distance, lead), places, start, own)
-                return term(x, own.valid, jax.tree.map(lambda r: r[:, None, None], rows), column)
-
-            def sums(*args):
-                return jax.tree.map(lambda t: t.sum(0), tile(*args))
-
+            first, last, *own = chunk
             needed = (number >= first) & (number < last)
-            skip = lambda *_: (zero, zero)
-            more = lax.cond(needed, sums, skip, level, distance, lead, own, column, rows)
-            return jax.tree.map(jnp.add, total, more), None
+            skip = lambda *_: zero
+            return total + lax.cond(needed, tile, skip, *own, offsets, bends, valid), None
 
-        return lax.scan(add, (zero, zero), (level, distance, lead, plan.places, plan.first, plan.last, rows))[0]
+        chunks = (plan.first, plan.last, level, slope, distance, plan.leads, levels, columns)
+        return lax.scan(add, zero, chunks)[0]
 
-    by_group = [jnp.moveaxis(x, 1, 0) for x in (level, distance)]
-    return lax.map(group, (*by_group, _starts(blocks), blocks, columns, numbers))
+    by_group = [jnp.moveaxis(x, 1, 0) for x in (band.levels, band.slopes, band.distances)]
+    return lax.map(group, (numbers, *by_group, band.offsets, band.bends, plan.valid))
 
 
 # Thresholds and means
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(0,))
-def thresholds(kernel: Kernel, blocks: Blocks, plan: Plan) -> Array:
-    """The threshold of each row, `(c, k)`: where its weights sum to 1."""
-    find = _log_sum if kernel.power is None else partial(_root, kernel.power)
-    zeros = jnp.zeros(plan.places.shape, blocks.tilts.dtype) * blocks.tilts[0, 0]
-    return _swept(blocks, plan, find, zeros)
-
-
-@thresholds.defjvp
-def _thresholds_jvp(kernel, primals, tangents):
-    (blocks, plan), (dblocks, _) = primals, tangents
-    level = thresholds(kernel, blocks, plan)
-
-    def sums(fn):
-        return lambda blocks: _row_sums(
-            lambda x, valid, rows, _: jnp.where(valid, fn(jnp.where(valid, x - rows, 0)), 0), blocks, (), level, plan
-        )
-
-    return level, _pushed(sums(kernel.weight), (blocks,), (dblocks,)) / _positive(sums(kernel.slope)(blocks))
-
-
-def _pushed(fn, primals, tangents):
+def _pushed(fn: Callable, primals: Any, tangents: Any) -> Array:
     return jax.jvp(fn, primals, tangents)[1]
 
 
-def _positive(x: Array) -> Array:
+def positive(x: Array) -> Array:
     return jnp.where(x > 0, x, 1)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
-def means(kernel: Kernel, blocks: Blocks, values: Array, levels: Array, plan: Plan) -> Array:
-    """The weighted mean of values `(g, GROUP, b)` of each row, `(c, k)`, under thresholds `levels`."""
+def thresholds(kernel: Kernel, band: Band, plan: Plan) -> Array:
+    """The threshold of each row, `(c, k)`: where its weights sum to 1."""
+    find = _log_sum if kernel.power is None else partial(_root, kernel.power)
+    return _swept(band, plan, find, 0 * plan.leads)
+
+
+@thresholds.defjvp
+def _thresholds_jvp(kernel, primals, tangents):
+    (band, plan), (dband, _) = primals, tangents
+    levels = thresholds(kernel, band, plan)
+    one = jnp.ones_like(plan.valid, plan.leads.dtype)[:, None]
+    sums = lambda fn: lambda band: _row_sums(fn, band, one, levels, plan)[..., 0]
+    return levels, _pushed(sums(kernel.weight), (band,), (dband,)) / positive(sums(kernel.slope)(band))
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def means(kernel: Kernel, band: Band, values: Array, levels: Array, plan: Plan) -> Array:
+    """The weighted mean of values `(g, GROUP b)` of each row, `(c, k)`, under thresholds `levels`."""
 
     def mean(sweep, level):
         def add(state, x, valid, g):
-            weight = jnp.where(valid, kernel.weight(x - level[:, None, None]), 0)
-            return state[0] + _total(weight), state[1] + _total(weight * values[g])
+            weight = jnp.where(valid, kernel.weight(x - level[:, None]), 0)
+            return state + _product(weight, jnp.stack([jnp.ones_like(values[g]), values[g]], -1))
 
-        mass, total = sweep(add, (0 * level, 0 * level))
-        return total / _positive(mass)
+        sums = sweep(add, jnp.zeros((*level.shape, 2), level.dtype) * level[0])
+        return sums[:, 1] / positive(sums[:, 0])
 
-    return _swept(blocks, plan, mean, levels)
+    return _swept(band, plan, mean, levels)
 
 
 @means.defjvp
 def _means_jvp(kernel, primals, tangents):
-    blocks, values, levels, plan = primals
-    mean = means(kernel, blocks, values, levels, plan)
+    band, values, levels, plan = primals
+    mean = means(kernel, band, values, levels, plan)
 
-    def excess(blocks, values, levels):
+    def excess(band, values, levels):
         """The sum of weights times what values are above the mean; the sum of the weights is 1."""
-
-        def term(x, valid, rows, column):
-            level, mean = rows
-            weight = jnp.where(valid, kernel.weight(jnp.where(valid, x - level, 0)), 0)
-            return weight * (column - mean)
-
-        return _row_sums(term, blocks, values, (levels, mean), plan)
+        sums = _row_sums(kernel.weight, band, jnp.stack([jnp.ones_like(values), values], 1), levels, plan)
+        return sums[..., 1] - mean * sums[..., 0]
 
     if kernel.power is None:  # a change of the level scales all weights alike
-        return mean, _pushed(lambda blocks, values: excess(blocks, values, levels), primals[:2], tangents[:2])
+        return mean, _pushed(lambda band, values: excess(band, values, levels), primals[:2], tangents[:2])
     return mean, _pushed(excess, primals[:3], tangents[:3])
 
 
-def mean_places(kernel: Kernel, blocks: Blocks, levels: Array, plan: Plan, like: Array) -> tuple[Array, Array]:
-    """Of each key the weights' sum over the rows, and their mean of the places less `like`, `(g, GROUP, b)`."""
-
-    def term(x, valid, rows, column):
-        level, place, counted = rows
-        weight = jnp.where(valid & counted, kernel.weight(jnp.where(valid, x - level, 0)), 0)
-        return weight, weight * (place - column)
-
-    counted = plan.counted
-    rows = (levels, plan.places.astype(levels.dtype), counted)
-    mass, moment = _column_sums(term, blocks, like, rows, plan)
-    return mass, moment / _positive(mass)
+def places_of_keys(kernel: Kernel, band: Band, levels: Array, rows: Array, plan: Plan) -> tuple[Array, Array]:
+    """Of each key the sum of its weights, and of these times the rows' columns `(c, r, k)`: `(g, r, GROUP b)`."""
+    return _column_sums(kernel.weight, band, rows, levels, plan)

@@ -17,7 +17,7 @@ import numpy as np
 from jax import Array, lax
 
 from softtypes.surrogates import steps
-from softtypes.surrogates.band import GROUP, Blocks
+from softtypes.surrogates.band import GROUP, Blocks, sums_before, sums_from
 from softtypes.surrogates.modes import Mode
 from softtypes.surrogates.ratio import Softness, ratio
 
@@ -30,28 +30,27 @@ def shape_of(n: int) -> tuple[int, int]:
     return -(-n // (GROUP * size)), size
 
 
-def blocks_of(keys: Array, counted: Array, softness: Softness, mode: Mode) -> Blocks:
-    """The blocks of ascending keys `(n,)`, of which those that count come first."""
+def blocks_of(keys: Array, counted: Array, softness: Softness, mode: Mode) -> tuple[Blocks, Array]:
+    """The blocks of ascending keys `(n,)`, of which those that count come first, and where there is a key."""
     groups, size = shape_of(keys.shape[0])
     total = groups * GROUP * size
     gaps = jnp.pad(_gaps(keys, counted, softness), (0, total - keys.shape[0])).reshape(-1, size)
     valid = jnp.pad(counted, (0, total - keys.shape[0])).reshape(-1, size)
-    offsets = jnp.cumsum(gaps, -1) - gaps
-    to_end = lax.cumsum(gaps, 1, reverse=True)
+    offsets, to_end = sums_before(gaps), sums_from(gaps)
     widths = to_end[:, 0]
     inner = _inner(jnp.concatenate([offsets, widths[:, None]], -1), valid, mode.step)
     outer = _outer_smooth(offsets, to_end, widths, valid)
     bends = inner - outer
     shape = (groups, GROUP)
     tilts = 1 - valid.sum(-1).astype(keys.dtype)
-    return Blocks(
+    blocks = Blocks(
         offsets.reshape(*shape, size),
         bends[:, :-1].reshape(*shape, size),
         tilts.reshape(shape),
         widths.reshape(shape),
         bends[:, -1].reshape(shape),
-        valid.reshape(*shape, size),
     )
+    return blocks, valid.reshape(*shape, size)
 
 
 def _gaps(keys: Array, counted: Array, softness: Softness) -> Array:

@@ -107,23 +107,27 @@ def _chunked(places: Array, size: int) -> tuple[Array, Array]:
 
 
 def _means(mode: Mode, softness: Softness, keys, counted, values, positions) -> Array:
-    blocks = blocks_of(keys, counted, softness, mode)
-    places, there = _chunked(positions, 2 * blocks.offsets.shape[-1])
-    plan = band.plan(blocks, places, there, _reach(mode, keys.dtype))
+    blocks, valid = blocks_of(keys, counted, softness, mode)
+    places, _ = _chunked(positions, 2 * valid.shape[-1])
+    logits, plan = band.banded(blocks, valid, places, _reach(mode, keys.dtype))
     kernel = band.KERNELS[mode.name]
-    levels = band.thresholds(kernel, blocks, plan)
-    values = jnp.pad(values, (0, blocks.valid.size - values.shape[0])).reshape(blocks.valid.shape)
-    return band.means(kernel, blocks, values, levels, plan).reshape(-1)[: positions.shape[0]]
+    levels = band.thresholds(kernel, logits, plan)
+    values = jnp.pad(values, (0, valid.size - values.shape[0])).reshape(plan.valid.shape)
+    return band.means(kernel, logits, values, levels, plan).reshape(-1)[: positions.shape[0]]
 
 
 def _ranks(mode: Mode, softness: Softness, keys, counted) -> Array:
     n = keys.shape[0]
-    blocks = blocks_of(keys, counted, softness, mode)
-    own = jnp.arange(blocks.valid.size, dtype=jnp.int32)
-    places, _ = _chunked(jnp.minimum(own[:n], counted.sum(dtype=jnp.int32) - 1), 2 * blocks.offsets.shape[-1])
-    plan = band.plan(blocks, places, _chunked(counted, places.shape[1])[0], _reach(mode, keys.dtype, of_columns=True))
+    blocks, valid = blocks_of(keys, counted, softness, mode)
+    last = counted.sum(dtype=jnp.int32) - 1
+    places, there = _chunked(jnp.arange(n, dtype=jnp.int32), 2 * valid.shape[-1])
+    there &= places <= last
+    logits, plan = band.banded(blocks, valid, jnp.clip(places, 0, last), _reach(mode, keys.dtype, of_columns=True))
     kernel = band.KERNELS[mode.name]
-    levels = band.thresholds(kernel, blocks, plan)
-    own = own.reshape(blocks.valid.shape).astype(keys.dtype)
-    mass, mean = band.mean_places(kernel, blocks, levels, plan, own)
-    return (1 + own + jnp.where(mass > 0, mean, 0)).reshape(-1)[:n]
+    levels = band.thresholds(kernel, logits, plan)
+    numbers = jnp.where(there, 1 + places, 0).astype(keys.dtype)
+    rows = jnp.stack([there.astype(keys.dtype), numbers], 1)
+    sums = band.places_of_keys(kernel, logits, levels, rows, plan)
+    mass, total = (sums[:, i].reshape(-1)[:n] for i in (0, 1))
+    exact = 1 + jnp.arange(n, dtype=keys.dtype)
+    return jnp.where(mass > 0, total / band.positive(mass), exact)
