@@ -138,27 +138,28 @@ def _needed(blocks: Blocks, levels, slopes, distances, valid: Array, lead: Array
     return (filled & (at + rise >= least - slack)).reshape(-1, *blocks.tilts.shape).any(-1)
 
 
-def _line(level: Array, slope: Array, distance: Array, offsets: Array, bends: Array) -> Array:
-    """The line and the lean of a group's keys, `(2, GROUP b)`."""
-    line = level[:, None] + (slope[:, None] * offsets - bends)
-    return jnp.stack([line.reshape(-1), 2 * (distance[:, None] + offsets).reshape(-1)])
+def _lines(levels: Array, slopes: Array, distances: Array, offsets: Array, bends: Array, valid: Array) -> Array:
+    """The line and the lean of the keys of blocks, `(..., 2, GROUP b)`; where there is no key a line far below."""
+    line = levels[..., None] + (slopes[..., None] * offsets - bends)
+    both = jnp.stack([line, 2 * (distances[..., None] + offsets)], -3)
+    nowhere = jnp.asarray([-float(jnp.finfo(line.dtype).max) ** 0.5, 0], line.dtype)
+    return jnp.where(valid[..., None, :], both.reshape(*both.shape[:-2], -1), nowhere[:, None])
 
 
 def _product(a: Array, b: Array) -> Array:
     return jnp.dot(a, b, precision="highest")
 
 
-def _above(leads: Array, line: Array, level: Array) -> Array:
-    """Logits less those of the level, `(k, GROUP b)`."""
-    one = jnp.ones_like(leads)
-    return _product(jnp.stack([one, leads], -1), line) - level[:, None]
+def _logits(leads: Array, line: Array) -> Array:
+    """`(k, GROUP b)`."""
+    return _product(jnp.stack([jnp.ones_like(leads), leads], -1), line)
 
 
 # Loops over the groups that a chunk needs: values only
 
 
 def _swept(band: Band, plan: Plan, chunk_fn: Callable, rows: Array) -> Array:
-    """`chunk_fn(sweep, rows)` for each chunk; `sweep(fn, zero)` folds `fn(state, logits, valid, group)`."""
+    """`chunk_fn(sweep, rows)` for each chunk; `sweep(fn, zero)` folds `fn(state, logits, group)`."""
     band = jax.tree.map(lax.stop_gradient, band)
 
     def chunk(args):
@@ -166,8 +167,8 @@ def _swept(band: Band, plan: Plan, chunk_fn: Callable, rows: Array) -> Array:
 
         def sweep(fn, zero):
             def body(g, state):
-                line = _line(levels[g], slopes[g], distances[g], band.offsets[g], band.bends[g])
-                return fn(state, _above(leads, line, jnp.zeros_like(leads)), plan.valid[g], g)
+                line = _lines(levels[g], slopes[g], distances[g], band.offsets[g], band.bends[g], plan.valid[g])
+                return fn(state, _logits(leads, line), g)
 
             return lax.fori_loop(first, last, body, zero)
 
@@ -178,9 +179,8 @@ def _swept(band: Band, plan: Plan, chunk_fn: Callable, rows: Array) -> Array:
 
 
 def _log_sum(sweep: Callable, zero: Array) -> Array:
-    def add(state, x, valid, g):
+    def add(state, x, g):
         top, mass = state
-        x = jnp.where(valid, x, -jnp.inf)
         higher = jnp.maximum(top, x.max(-1))
         return higher, mass * jnp.exp(top - higher) + jnp.exp(x - higher[:, None]).sum(-1)
 
@@ -192,11 +192,11 @@ def _log_sum(sweep: Callable, zero: Array) -> Array:
 def _root(power: int, sweep: Callable, zero: Array) -> Array:
     """The threshold by Newton's method, which climbs to it from below."""
     least = zero - float(jnp.finfo(zero.dtype).max) / 2
-    top = sweep(lambda top, x, valid, g: jnp.maximum(top, jnp.where(valid, x, -jnp.inf).max(-1)), least)
+    top = sweep(lambda top, x, g: jnp.maximum(top, x.max(-1)), least)
 
     def sums(t):
-        def add(state, x, valid, g):
-            gap = jnp.where(valid, jnp.maximum(x - top[:, None] - t[:, None], 0), 0)
+        def add(state, x, g):
+            gap = jnp.maximum(x - top[:, None] - t[:, None], 0)
             lower = gap ** (power - 1) if power > 1 else (gap > 0).astype(gap.dtype)
             return state[0] + (lower * gap).sum(-1), state[1] + lower.sum(-1)
 
@@ -216,55 +216,53 @@ def _root(power: int, sweep: Callable, zero: Array) -> Array:
 
 
 def _row_sums(weight: Callable, band: Band, columns: Array, levels: Array, plan: Plan) -> Array:
-    """Sums over the keys of their weights times each of their columns `(g, r, GROUP b)`, `(c, k, r)`."""
+    """Sums over the keys of their weights times each of their columns `(g, GROUP b, r)`, `(c, k, r)`."""
     numbers = jnp.arange(band.offsets.shape[0])
 
-    def tile(level, slope, distance, offsets, bends, column, leads, levels, valid):
-        x = _above(leads, _line(level, slope, distance, offsets, bends), levels)
-        return _product(jnp.where(valid, weight(jnp.where(valid, x, 0)), 0), column.T)
+    @jax.checkpoint
+    def tile(leads, levels, line, column):
+        return _product(weight(_logits(leads, line) - levels[:, None]), column)
 
     @jax.checkpoint
     def chunk(args):
-        level, slope, distance, leads, first, last, levels = args
-        zero = jnp.zeros((*leads.shape, columns.shape[1]), leads.dtype) * level[0, 0]
+        heads, leads, levels, first, last = args
+        lines = _lines(*heads, band.offsets, band.bends, plan.valid)
+        zero = jnp.zeros((*leads.shape, columns.shape[-1]), leads.dtype) * leads[0]
 
         def add(total, group):
-            number, *own = group
+            number, line, column = group
             needed = (number >= first) & (number < last)
-            skip = lambda *_: zero
-            return total + lax.cond(needed, tile, skip, *own[:-1], leads, levels, own[-1]), None
+            return total + lax.cond(needed, tile, lambda *_: zero, leads, levels, line, column), None
 
-        groups = (numbers, level, slope, distance, band.offsets, band.bends, columns, plan.valid)
-        return lax.scan(add, zero, groups)[0]
+        return lax.scan(add, zero, (numbers, lines, columns))[0]
 
-    rows = (band.levels, band.slopes, band.distances, plan.leads, plan.first, plan.last, levels)
-    return lax.map(chunk, rows)
+    heads = band.levels, band.slopes, band.distances
+    return lax.map(chunk, (heads, plan.leads, levels, plan.first, plan.last))
 
 
 def _column_sums(weight: Callable, band: Band, columns: Array, levels: Array, plan: Plan) -> Array:
     """Sums over the rows of their weights times each of their columns `(c, r, k)`, `(g, r, GROUP b)`."""
     numbers = jnp.arange(band.offsets.shape[0])
 
-    def tile(level, slope, distance, leads, levels, column, offsets, bends, valid):
-        x = _above(leads, _line(level, slope, distance, offsets, bends), levels)
-        return _product(column, jnp.where(valid, weight(jnp.where(valid, x, 0)), 0))
+    @jax.checkpoint
+    def tile(leads, levels, line, column):
+        return _product(column, weight(_logits(leads, line) - levels[:, None]))
 
     @jax.checkpoint
     def group(args):
-        number, level, slope, distance, offsets, bends, valid = args
+        number, heads, offsets, bends, valid = args
+        lines = _lines(*heads, offsets, bends, valid)
         zero = jnp.zeros((columns.shape[1], valid.shape[0]), offsets.dtype) * offsets[0, 0]
 
         def add(total, chunk):
-            first, last, *own = chunk
+            first, last, leads, levels, line, column = chunk
             needed = (number >= first) & (number < last)
-            skip = lambda *_: zero
-            return total + lax.cond(needed, tile, skip, *own, offsets, bends, valid), None
+            return total + lax.cond(needed, tile, lambda *_: zero, leads, levels, line, column), None
 
-        chunks = (plan.first, plan.last, level, slope, distance, plan.leads, levels, columns)
-        return lax.scan(add, zero, chunks)[0]
+        return lax.scan(add, zero, (plan.first, plan.last, plan.leads, levels, lines, columns))[0]
 
-    by_group = [jnp.moveaxis(x, 1, 0) for x in (band.levels, band.slopes, band.distances)]
-    return lax.map(group, (numbers, *by_group, band.offsets, band.bends, plan.valid))
+    heads = tuple(jnp.moveaxis(x, 1, 0) for x in (band.levels, band.slopes, band.distances))
+    return lax.map(group, (numbers, heads, band.offsets, band.bends, plan.valid))
 
 
 # Thresholds and means
@@ -289,7 +287,7 @@ def thresholds(kernel: Kernel, band: Band, plan: Plan) -> Array:
 def _thresholds_jvp(kernel, primals, tangents):
     (band, plan), (dband, _) = primals, tangents
     levels = thresholds(kernel, band, plan)
-    one = jnp.ones_like(plan.valid, plan.leads.dtype)[:, None]
+    one = jnp.ones_like(plan.valid, plan.leads.dtype)[..., None]
     sums = lambda fn: lambda band: _row_sums(fn, band, one, levels, plan)[..., 0]
     return levels, _pushed(sums(kernel.weight), (band,), (dband,)) / positive(sums(kernel.slope)(band))
 
@@ -299,8 +297,8 @@ def means(kernel: Kernel, band: Band, values: Array, levels: Array, plan: Plan) 
     """The weighted mean of values `(g, GROUP b)` of each row, `(c, k)`, under thresholds `levels`."""
 
     def mean(sweep, level):
-        def add(state, x, valid, g):
-            weight = jnp.where(valid, kernel.weight(x - level[:, None]), 0)
+        def add(state, x, g):
+            weight = kernel.weight(x - level[:, None])
             return state + _product(weight, jnp.stack([jnp.ones_like(values[g]), values[g]], -1))
 
         sums = sweep(add, jnp.zeros((*level.shape, 2), level.dtype) * level[0])
@@ -316,7 +314,7 @@ def _means_jvp(kernel, primals, tangents):
 
     def excess(band, values, levels):
         """The sum of weights times what values are above the mean; the sum of the weights is 1."""
-        sums = _row_sums(kernel.weight, band, jnp.stack([jnp.ones_like(values), values], 1), levels, plan)
+        sums = _row_sums(kernel.weight, band, jnp.stack([jnp.ones_like(values), values], -1), levels, plan)
         return sums[..., 1] - mean * sums[..., 0]
 
     if kernel.power is None:  # a change of the level scales all weights alike
