@@ -20,6 +20,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from softtypes.surrogates.tiles import Parts, tile_sums
+
 GROUP = 8  # blocks in a group
 
 
@@ -122,8 +124,9 @@ def banded(blocks: Blocks, valid: Array, places: Array, reach: float) -> tuple[B
     first = jnp.argmax(needed(low), -1).astype(jnp.int32)
     last = blocks.tilts.shape[0] - jnp.argmax(needed(high)[:, ::-1], -1).astype(jnp.int32)
     grouped = (x.reshape(-1, *blocks.tilts.shape) for x in (levels, slopes, distances))
+    nowhere = float(jnp.finfo(levels.dtype).max) ** 0.5
     plan = Plan(lead(places), first, last, valid.reshape(valid.shape[0], -1))
-    return Band(*grouped, blocks.offsets, blocks.bends), plan
+    return Band(*grouped, blocks.offsets, jnp.where(valid, blocks.bends, nowhere)), plan
 
 
 def _needed(blocks: Blocks, levels, slopes, distances, valid: Array, lead: Array, reach: float) -> Array:
@@ -138,21 +141,16 @@ def _needed(blocks: Blocks, levels, slopes, distances, valid: Array, lead: Array
     return (filled & (at + rise >= least - slack)).reshape(-1, *blocks.tilts.shape).any(-1)
 
 
-def _lines(levels: Array, slopes: Array, distances: Array, offsets: Array, bends: Array, valid: Array) -> Array:
-    """The line and the lean of the keys of blocks, `(..., 2, GROUP b)`; where there is no key a line far below."""
-    line = levels[..., None] + (slopes[..., None] * offsets - bends)
-    both = jnp.stack([line, 2 * (distances[..., None] + offsets)], -3)
-    nowhere = jnp.asarray([-float(jnp.finfo(line.dtype).max) ** 0.5, 0], line.dtype)
-    return jnp.where(valid[..., None, :], both.reshape(*both.shape[:-2], -1), nowhere[:, None])
-
-
 def _product(a: Array, b: Array) -> Array:
     return jnp.dot(a, b, precision="highest")
 
 
-def _logits(leads: Array, line: Array) -> Array:
-    """`(k, GROUP b)`."""
-    return _product(jnp.stack([jnp.ones_like(leads), leads], -1), line)
+def _logits(leads: Array, heads: tuple[Array, Array, Array], offsets: Array, bends: Array) -> Array:
+    """Those of a chunk over a group, `(k, GROUP b)`."""
+    level, slope, distance = heads
+    line = level[:, None] + (slope[:, None] * offsets - bends)
+    lean = 2 * (distance[:, None] + offsets)
+    return _product(jnp.stack([jnp.ones_like(leads), leads], -1), jnp.stack([line.reshape(-1), lean.reshape(-1)]))
 
 
 # Loops over the groups that a chunk needs: values only
@@ -163,19 +161,19 @@ def _swept(band: Band, plan: Plan, chunk_fn: Callable, rows: Array) -> Array:
     band = jax.tree.map(lax.stop_gradient, band)
 
     def chunk(args):
-        (levels, slopes, distances, leads, first, last), row = args
+        heads, leads, first, last, row = args
 
         def sweep(fn, zero):
             def body(g, state):
-                line = _lines(levels[g], slopes[g], distances[g], band.offsets[g], band.bends[g], plan.valid[g])
-                return fn(state, _logits(leads, line), g)
+                head = jax.tree.map(lambda x: x[g], heads)
+                return fn(state, _logits(leads, head, band.offsets[g], band.bends[g]), g)
 
             return lax.fori_loop(first, last, body, zero)
 
         return chunk_fn(sweep, row)
 
-    each = (band.levels, band.slopes, band.distances, plan.leads, plan.first, plan.last)
-    return lax.map(chunk, (each, rows))
+    heads = band.levels, band.slopes, band.distances
+    return lax.map(chunk, (heads, plan.leads, plan.first, plan.last, rows))
 
 
 def _log_sum(sweep: Callable, zero: Array) -> Array:
@@ -212,57 +210,32 @@ def _root(power: int, sweep: Callable, zero: Array) -> Array:
     return top + lax.while_loop(lambda state: state[1] & (state[2] < 64), climb, start)[0]
 
 
-# Passes over all groups, of which those not needed are skipped: for derivatives
+# Sums over the band, with their derivatives
+
+
+def _parts(band: Band, plan: Plan, of_chunk: Any, of_group: Any) -> Parts:
+    heads = band.levels, band.slopes, band.distances
+    return Parts((plan.leads, of_chunk), heads, (band.offsets, band.bends, of_group))
 
 
 def _row_sums(weight: Callable, band: Band, columns: Array, levels: Array, plan: Plan) -> Array:
     """Sums over the keys of their weights times each of their columns `(g, GROUP b, r)`, `(c, k, r)`."""
-    numbers = jnp.arange(band.offsets.shape[0])
 
-    @jax.checkpoint
-    def tile(leads, levels, line, column):
-        return _product(weight(_logits(leads, line) - levels[:, None]), column)
+    def tile(parts: Parts) -> Parts:
+        (leads, level), heads, (offsets, bends, column) = parts
+        return Parts(_product(weight(_logits(leads, heads, offsets, bends) - level[:, None]), column))
 
-    @jax.checkpoint
-    def chunk(args):
-        heads, leads, levels, first, last = args
-        lines = _lines(*heads, band.offsets, band.bends, plan.valid)
-        zero = jnp.zeros((*leads.shape, columns.shape[-1]), leads.dtype) * leads[0]
-
-        def add(total, group):
-            number, line, column = group
-            needed = (number >= first) & (number < last)
-            return total + lax.cond(needed, tile, lambda *_: zero, leads, levels, line, column), None
-
-        return lax.scan(add, zero, (numbers, lines, columns))[0]
-
-    heads = band.levels, band.slopes, band.distances
-    return lax.map(chunk, (heads, plan.leads, levels, plan.first, plan.last))
+    return tile_sums(tile, _parts(band, plan, levels, columns), plan.first, plan.last).chunk
 
 
 def _column_sums(weight: Callable, band: Band, columns: Array, levels: Array, plan: Plan) -> Array:
     """Sums over the rows of their weights times each of their columns `(c, r, k)`, `(g, r, GROUP b)`."""
-    numbers = jnp.arange(band.offsets.shape[0])
 
-    @jax.checkpoint
-    def tile(leads, levels, line, column):
-        return _product(column, weight(_logits(leads, line) - levels[:, None]))
+    def tile(parts: Parts) -> Parts:
+        (leads, (level, column)), heads, (offsets, bends, _) = parts
+        return Parts(group=_product(column, weight(_logits(leads, heads, offsets, bends) - level[:, None])))
 
-    @jax.checkpoint
-    def group(args):
-        number, heads, offsets, bends, valid = args
-        lines = _lines(*heads, offsets, bends, valid)
-        zero = jnp.zeros((columns.shape[1], valid.shape[0]), offsets.dtype) * offsets[0, 0]
-
-        def add(total, chunk):
-            first, last, leads, levels, line, column = chunk
-            needed = (number >= first) & (number < last)
-            return total + lax.cond(needed, tile, lambda *_: zero, leads, levels, line, column), None
-
-        return lax.scan(add, zero, (plan.first, plan.last, plan.leads, levels, lines, columns))[0]
-
-    heads = tuple(jnp.moveaxis(x, 1, 0) for x in (band.levels, band.slopes, band.distances))
-    return lax.map(group, (numbers, heads, band.offsets, band.bends, plan.valid))
+    return tile_sums(tile, _parts(band, plan, (levels, columns), ()), plan.first, plan.last).group
 
 
 # Thresholds and means
