@@ -101,8 +101,8 @@ def _linear(push: Callable, pull: Callable, x: Any, like: Any) -> Any:
     both = lambda pair: (push(pair[1]), pull(pair[0]))
     matvec = lambda ab: (ab[1], map2(jnp.subtract)(ab[0], both(ab[1])))
     solve = lambda _, cd: (map2(jnp.add)(both(cd[0]), cd[1]), cd[0])
-    nothing = 0 * sum(leaf.ravel()[0] for leaf in jax.tree.leaves(x))  # JAX wants a right side linear in x all over
-    right = jax.tree.map(jnp.zeros_like, ((like, x), (like, x)))
-    right = ((right[0][0], x), right[1])
-    right = jax.tree.map(lambda leaf: leaf + nothing.astype(leaf.dtype), right)
+    empty = jnp.concatenate([leaf.ravel()[:0] for leaf in jax.tree.leaves(x)])
+    linear = lambda leaf: lax.pad(empty.astype(leaf.dtype), jnp.zeros((), leaf.dtype), [(0, leaf.size, 0)])
+    none = jax.tree.map(lambda leaf: linear(leaf).reshape(leaf.shape), (like, x))  # JAX wants it linear in x all over
+    right = (none[0], jax.tree.map(jnp.add, x, none[1])), none
     return lax.custom_linear_solve(matvec, right, solve, symmetric=True)[0][0]
