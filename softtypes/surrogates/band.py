@@ -87,7 +87,7 @@ def sums_from(x: Array) -> Array:
 # Logits
 
 
-def _outwards(steps: Array, centre: Array) -> Array:
+def outwards(steps: Array, centre: Array) -> Array:
     """Sums of `steps` `(c, m)` from the centre to before each place; negative towards the left."""
     after = jnp.arange(steps.shape[-1]) >= centre[:, None]
     return sums_before(jnp.where(after, steps, 0)) - sums_from(jnp.where(after, 0, steps))
@@ -102,7 +102,7 @@ def _slopes(blocks: Blocks, places: Array) -> Array:
 
 def _levels(blocks: Blocks, slopes: Array, centre: Array) -> Array:
     """The logits at the blocks' first keys, less that at the centre: `(c, m)`."""
-    return _outwards(slopes * blocks.widths.reshape(-1) - blocks.drops.reshape(-1), centre)
+    return outwards(slopes * blocks.widths.reshape(-1) - blocks.drops.reshape(-1), centre)
 
 
 def banded(blocks: Blocks, valid: Array, places: Array, reach: float) -> tuple[Band, Plan]:
@@ -117,7 +117,7 @@ def banded(blocks: Blocks, valid: Array, places: Array, reach: float) -> tuple[B
     rough = lax.stop_gradient(_levels(blocks, slopes, jnp.zeros_like(origin)))
     centre = jnp.argmax(jnp.where(filled, rough, -jnp.inf), -1)
     levels = _levels(blocks, slopes, centre)
-    distances = _outwards(jnp.broadcast_to(blocks.widths.reshape(-1), slopes.shape), centre)
+    distances = outwards(jnp.broadcast_to(blocks.widths.reshape(-1), slopes.shape), centre)
     lead = lambda row: (row - origin[..., None]).astype(levels.dtype)
     fixed = jax.tree.map(lax.stop_gradient, (blocks, levels, slopes, distances))
     needed = lambda row: _needed(*fixed, valid, lead(row[:, None]), reach)

@@ -17,9 +17,10 @@ import numpy as np
 from jax import Array, lax
 
 from softtypes.surrogates import steps
-from softtypes.surrogates.band import GROUP, Blocks, sums_before, sums_from
+from softtypes.surrogates.band import GROUP, Blocks, outwards, sums_before, sums_from
 from softtypes.surrogates.modes import Mode
 from softtypes.surrogates.ratio import Softness, ratio
+from softtypes.surrogates.tiles import Parts, tile_sums
 
 FAR = 4096.0  # softnesses: neighbours farther apart than this don't see each other in any dtype
 
@@ -39,7 +40,7 @@ def blocks_of(keys: Array, counted: Array, softness: Softness, mode: Mode) -> tu
     offsets, to_end = sums_before(gaps), sums_from(gaps)
     widths = to_end[:, 0]
     inner = _inner(jnp.concatenate([offsets, widths[:, None]], -1), valid, mode.step)
-    outer = _outer_smooth(offsets, to_end, widths, valid)
+    outer = (_outer_compact if mode.step.reach else _outer_smooth)(mode.step, offsets, to_end, widths, valid)
     bends = inner - outer
     shape = (groups, GROUP)
     tilts = 1 - valid.sum(-1).astype(keys.dtype)
@@ -79,7 +80,7 @@ def _powers(dtype) -> np.ndarray:
     return chebyshev.convert(kind=np.polynomial.Polynomial, domain=(-1, 1), window=(-1, 1)).coef
 
 
-def _outer_smooth(offsets: Array, to_end: Array, widths: Array, valid: Array) -> Array:
+def _outer_smooth(step: steps.Step, offsets: Array, to_end: Array, widths: Array, valid: Array) -> Array:
     """What logistic distances to the keys of other blocks lack of hard ones, less that of the first key."""
     weights = jnp.asarray(_powers(offsets.dtype), offsets.dtype)
     rates = 1.0 + jnp.arange(weights.size, dtype=offsets.dtype)
@@ -95,6 +96,30 @@ def _outer_smooth(offsets: Array, to_end: Array, widths: Array, valid: Array) ->
     mass, moment = (x[:, None] for x in right)
     gained = -jnp.exp(-rates * back) * (fall * (moment + back * mass) + (1 + fall) * ahead * mass)
     return ((lost + gained) * weights).sum(-1)
+
+
+def _outer_compact(step: steps.Step, offsets: Array, to_end: Array, widths: Array, valid: Array) -> Array:
+    """The same for distances that are hard beyond the reach of a step."""
+    reach, own = step.limit(offsets.dtype), jnp.arange(widths.shape[0])
+    starts = outwards(jnp.broadcast_to(widths, (own.size, own.size)), own)
+    near = lax.stop_gradient((starts < widths[:, None] + reach) & (starts + widths > -reach))
+    near = near.reshape(own.size, -1, GROUP).any(-1)
+    first, last = jnp.argmax(near, -1), near.shape[1] - jnp.argmax(near[:, ::-1], -1)
+    targets = jnp.concatenate([offsets, widths[:, None]], -1)
+    sides = jnp.sign(own - own[:, None]).astype(offsets.dtype).reshape(own.size, -1, GROUP)
+    by_group = lambda x: x.reshape(-1, GROUP, x.shape[-1])
+    group = by_group(offsets), by_group(valid.astype(offsets.dtype))
+    parts = Parts(targets, (starts.reshape(sides.shape), sides), group)
+    return tile_sums(partial(_lacking, step), parts, first.astype(jnp.int32), last.astype(jnp.int32)).chunk
+
+
+def _lacking(step: steps.Step, parts: Parts) -> Parts:
+    """What the distances of a block's keys to those of a group lack of hard ones, less that of the first key."""
+    targets, (starts, sides), (offsets, valid) = parts
+    sides = (sides[:, None] * jnp.ones_like(offsets)).ravel()  # the order knows the sign of a distance, at ties too
+    distances = sides * ((starts[:, None] + offsets).ravel() - targets[:, None])
+    lack = distances - steps.absolute(distances, 1.0, step)
+    return Parts(((lack - lack[0]) * (jnp.abs(sides) * valid.ravel())).sum(-1))
 
 
 def _moments(distances: Array, valid: Array, rates: Array) -> tuple[Array, Array]:
