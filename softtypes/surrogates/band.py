@@ -89,20 +89,20 @@ def sums_from(x: Array) -> Array:
 
 def outwards(steps: Array, centre: Array) -> Array:
     """Sums of `steps` `(c, m)` from the centre to before each place; negative towards the left."""
-    after = jnp.arange(steps.shape[-1]) >= centre[:, None]
+    after = jnp.arange(steps.shape[-1])[None] >= centre[:, None]
     return sums_before(jnp.where(after, steps, 0)) - sums_from(jnp.where(after, 0, steps))
 
 
 def _slopes(blocks: Blocks, places: Array) -> Array:
     """`(c, m)`: the slopes of rows at the blocks' first keys."""
     m, size = blocks.tilts.size, blocks.offsets.shape[-1]
-    steps = places[:, None] - size * jnp.arange(m, dtype=jnp.int32)
-    return 2 * steps.astype(blocks.tilts.dtype) + blocks.tilts.reshape(-1)
+    steps = places[:, None] - size * jnp.arange(m, dtype=jnp.int32)[None]
+    return 2 * steps.astype(blocks.tilts.dtype) + blocks.tilts.reshape(1, -1)
 
 
 def _levels(blocks: Blocks, slopes: Array, centre: Array) -> Array:
     """The logits at the blocks' first keys, less that at the centre: `(c, m)`."""
-    return outwards(slopes * blocks.widths.reshape(-1) - blocks.drops.reshape(-1), centre)
+    return outwards(slopes * blocks.widths.reshape(1, -1) - blocks.drops.reshape(1, -1), centre)
 
 
 def banded(blocks: Blocks, valid: Array, places: Array, reach: float) -> tuple[Band, Plan]:
@@ -113,7 +113,7 @@ def banded(blocks: Blocks, valid: Array, places: Array, reach: float) -> tuple[B
     low, high = places.min(-1), places.max(-1)
     origin = (low + high) // 2
     slopes = _slopes(blocks, origin)
-    filled = valid.any(-1).reshape(-1)
+    filled = valid.any(-1).reshape(1, -1)
     rough = lax.stop_gradient(_levels(blocks, slopes, jnp.zeros_like(origin)))
     centre = jnp.argmax(jnp.where(filled, rough, -jnp.inf), -1)
     levels = _levels(blocks, slopes, centre)
@@ -131,9 +131,9 @@ def banded(blocks: Blocks, valid: Array, places: Array, reach: float) -> tuple[B
 
 def _needed(blocks: Blocks, levels, slopes, distances, valid: Array, lead: Array, reach: float) -> Array:
     """Which groups may hold such a weight, `(c, g)`: the largest logit of a block is bounded by its line."""
-    filled = valid.any(-1).reshape(-1)
-    widest = jnp.where(valid, blocks.offsets, 0).max(-1).reshape(-1)
-    lowest = jnp.where(valid, blocks.bends, 0).min(-1).reshape(-1)
+    filled = valid.any(-1).reshape(1, -1)
+    widest = jnp.where(valid, blocks.offsets, 0).max(-1).reshape(1, -1)
+    lowest = jnp.where(valid, blocks.bends, 0).min(-1).reshape(1, -1)
     at = levels + 2 * lead * distances
     rise = jnp.maximum((slopes + 2 * lead) * widest, 0) - lowest
     least = jnp.where(filled, at, -jnp.inf).max(-1, keepdims=True)

@@ -67,8 +67,8 @@ def _inner(offsets: Array, valid: Array, step: steps.Step) -> Array:
     @jax.checkpoint
     def block(args):
         offsets, valid = args
-        distances = steps.absolute(offsets[:, None] - offsets[:-1], 1.0, step)
-        return jnp.where(valid, distances - distances[0], 0).sum(-1)
+        distances = steps.absolute(offsets[:, None] - offsets[None, :-1], 1.0, step)
+        return jnp.where(valid[None], distances - distances[:1], 0).sum(-1)
 
     return lax.map(block, (offsets, valid))
 
@@ -83,30 +83,30 @@ def _powers(dtype) -> np.ndarray:
 def _outer_smooth(step: steps.Step, offsets: Array, to_end: Array, widths: Array, valid: Array) -> Array:
     """What logistic distances to the keys of other blocks lack of hard ones, less that of the first key."""
     weights = jnp.asarray(_powers(offsets.dtype), offsets.dtype)
-    rates = 1.0 + jnp.arange(weights.size, dtype=offsets.dtype)
+    rates = (1.0 + jnp.arange(weights.size, dtype=offsets.dtype))[None]
     decay = jnp.exp(-rates * widths[:, None])
     left = _passed(_moments(to_end, valid, rates), decay, widths)
     right = _passed(*(jax.tree.map(lambda x: x[::-1], (_moments(offsets, valid, rates), decay, widths))))
     right = jax.tree.map(lambda x: x[::-1], right)
     ahead = jnp.concatenate([offsets, widths[:, None]], -1)[..., None]
     back = jnp.concatenate([to_end, jnp.zeros_like(widths)[:, None]], -1)[..., None]
-    fall = jnp.expm1(-rates * ahead)
+    fall = jnp.expm1(-rates[None] * ahead)
     mass, moment = (x[:, None] for x in left)
     lost = fall * (moment + ahead * mass) + ahead * mass
     mass, moment = (x[:, None] for x in right)
-    gained = -jnp.exp(-rates * back) * (fall * (moment + back * mass) + (1 + fall) * ahead * mass)
-    return ((lost + gained) * weights).sum(-1)
+    gained = -jnp.exp(-rates[None] * back) * (fall * (moment + back * mass) + (1 + fall) * ahead * mass)
+    return ((lost + gained) * weights[None, None]).sum(-1)
 
 
 def _outer_compact(step: steps.Step, offsets: Array, to_end: Array, widths: Array, valid: Array) -> Array:
     """The same for distances that are hard beyond the reach of a step."""
     reach, own = step.limit(offsets.dtype), jnp.arange(widths.shape[0])
     starts = outwards(jnp.broadcast_to(widths, (own.size, own.size)), own)
-    near = lax.stop_gradient((starts < widths[:, None] + reach) & (starts + widths > -reach))
+    near = lax.stop_gradient((starts < widths[:, None] + reach) & (starts + widths[None] > -reach))
     near = near.reshape(own.size, -1, GROUP).any(-1)
     first, last = jnp.argmax(near, -1), near.shape[1] - jnp.argmax(near[:, ::-1], -1)
     targets = jnp.concatenate([offsets, widths[:, None]], -1)
-    sides = jnp.sign(own - own[:, None]).astype(offsets.dtype).reshape(own.size, -1, GROUP)
+    sides = jnp.sign(own[None] - own[:, None]).astype(offsets.dtype).reshape(own.size, -1, GROUP)
     by_group = lambda x: x.reshape(-1, GROUP, x.shape[-1])
     group = by_group(offsets), by_group(valid.astype(offsets.dtype))
     parts = Parts(targets, (starts.reshape(sides.shape), sides), group)
@@ -116,15 +116,15 @@ def _outer_compact(step: steps.Step, offsets: Array, to_end: Array, widths: Arra
 def _lacking(step: steps.Step, parts: Parts) -> Parts:
     """What the distances of a block's keys to those of a group lack of hard ones, less that of the first key."""
     targets, (starts, sides), (offsets, valid) = parts
-    sides = (sides[:, None] * jnp.ones_like(offsets)).ravel()  # the order knows the sign of a distance, at ties too
-    distances = sides * ((starts[:, None] + offsets).ravel() - targets[:, None])
+    sides = (sides[:, None] * jnp.ones_like(offsets)).reshape(1, -1)  # the order knows the sign of a distance, at ties too
+    distances = sides * ((starts[:, None] + offsets).ravel()[None] - targets[:, None])
     lack = distances - steps.absolute(distances, 1.0, step)
-    return Parts(((lack - lack[0]) * (jnp.abs(sides) * valid.ravel())).sum(-1))
+    return Parts(((lack - lack[:1]) * (jnp.abs(sides) * valid.reshape(1, -1))).sum(-1))
 
 
 def _moments(distances: Array, valid: Array, rates: Array) -> tuple[Array, Array]:
     """`sum q^m` and `sum x q^m` of each block, `(m, r)`."""
-    decayed = jnp.where(valid[..., None], jnp.exp(-rates * distances[..., None]), 0)
+    decayed = jnp.where(valid[..., None], jnp.exp(-rates[None] * distances[..., None]), 0)
     return decayed.sum(1), (distances[..., None] * decayed).sum(1)
 
 

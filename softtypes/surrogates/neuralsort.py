@@ -14,7 +14,7 @@ from softtypes.surrogates.distances import blocks_of
 from softtypes.surrogates.modes import Mode
 from softtypes.surrogates.ratio import Softness
 
-SMALL = 128  # up to this many entries the matrix of weights is as quick, and compiles sooner
+SMALL = 256  # up to this many entries the matrix of weights is as quick, and compiles sooner
 
 
 class NeuralSort(Algorithm):
