@@ -89,7 +89,7 @@ def sums_from(x: Array) -> Array:
 
 def outwards(steps: Array, centre: Array) -> Array:
     """Sums of `steps` `(c, m)` from the centre to before each place; negative towards the left."""
-    after = jnp.arange(steps.shape[-1])[None] >= centre[:, None]
+    after = jnp.arange(steps.shape[-1], dtype=jnp.int32)[None] >= centre[:, None]
     return sums_before(jnp.where(after, steps, 0)) - sums_from(jnp.where(after, 0, steps))
 
 
@@ -115,7 +115,7 @@ def banded(blocks: Blocks, valid: Array, places: Array, reach: float) -> tuple[B
     slopes = _slopes(blocks, origin)
     filled = valid.any(-1).reshape(1, -1)
     rough = lax.stop_gradient(_levels(blocks, slopes, jnp.zeros_like(origin)))
-    centre = jnp.argmax(jnp.where(filled, rough, -jnp.inf), -1)
+    centre = jnp.argmax(jnp.where(filled, rough, -jnp.inf), -1).astype(jnp.int32)
     levels = _levels(blocks, slopes, centre)
     distances = outwards(jnp.broadcast_to(blocks.widths.reshape(-1), slopes.shape), centre)
     lead = lambda row: (row - origin[..., None]).astype(levels.dtype)

@@ -100,7 +100,7 @@ def _outer_smooth(step: steps.Step, offsets: Array, to_end: Array, widths: Array
 
 def _outer_compact(step: steps.Step, offsets: Array, to_end: Array, widths: Array, valid: Array) -> Array:
     """The same for distances that are hard beyond the reach of a step."""
-    reach, own = step.limit(offsets.dtype), jnp.arange(widths.shape[0])
+    reach, own = step.limit(offsets.dtype), jnp.arange(widths.shape[0], dtype=jnp.int32)
     starts = outwards(jnp.broadcast_to(widths, (own.size, own.size)), own)
     near = lax.stop_gradient((starts < widths[:, None] + reach) & (starts + widths[None] > -reach))
     near = near.reshape(own.size, -1, GROUP).any(-1)
@@ -116,7 +116,9 @@ def _outer_compact(step: steps.Step, offsets: Array, to_end: Array, widths: Arra
 def _lacking(step: steps.Step, parts: Parts) -> Parts:
     """What the distances of a block's keys to those of a group lack of hard ones, less that of the first key."""
     targets, (starts, sides), (offsets, valid) = parts
-    sides = (sides[:, None] * jnp.ones_like(offsets)).reshape(1, -1)  # the order knows the sign of a distance, at ties too
+    sides = (sides[:, None] * jnp.ones_like(offsets)).reshape(
+        1, -1
+    )  # the order knows the sign of a distance, at ties too
     distances = sides * ((starts[:, None] + offsets).ravel()[None] - targets[:, None])
     lack = distances - steps.absolute(distances, 1.0, step)
     return Parts(((lack - lack[:1]) * (jnp.abs(sides) * valid.reshape(1, -1))).sum(-1))

@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable
 from functools import partial
 
-import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
@@ -35,7 +34,7 @@ class NeuralSort(Algorithm):
 
     def ranks(self, row: Row, softness: Softness, mode: Mode) -> Array:
         """The columns of the weights, renormalised, average the ranks; an empty column leaves the exact rank."""
-        inverse = jnp.argsort(row.order, -1)
+        inverse = jnp.argsort(row.order, -1).astype(row.start.dtype)
         if row.keys.shape[-1] <= SMALL:
             return self._ranks_by_matrix(row, softness, mode, inverse)
         keys, counted = _ascending(row, "rank", row.keys)
@@ -48,7 +47,7 @@ class NeuralSort(Algorithm):
         weights = jnp.where((places < row.count)[..., :, None], weights, 0)
         total = weights.sum(-2)
         numbers = jnp.expand_dims(1 + places.astype(weights.dtype), -1)
-        exact = inverse.astype(row.start.dtype) - row.start + 1
+        exact = inverse - row.start + 1
         mean = (weights * numbers).sum(-2) / jnp.where(total > 0, total, 1)
         return jnp.where(total > 0, mean, exact.astype(mean.dtype))
 
@@ -103,7 +102,7 @@ def _chunked(places: Array, size: int) -> tuple[Array, Array]:
     k = places.shape[0]
     size = min(size, k)
     filled = jnp.pad(places, (0, -k % size), mode="edge").reshape(-1, size)
-    return filled, (jnp.arange(filled.size) < k).reshape(filled.shape)
+    return filled, (jnp.arange(filled.size, dtype=jnp.int32) < k).reshape(filled.shape)
 
 
 def _means(mode: Mode, softness: Softness, keys, counted, values, positions) -> Array:
