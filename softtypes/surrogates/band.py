@@ -106,7 +106,7 @@ def _levels(blocks: Blocks, slopes: Array, centre: Array) -> Array:
 
 
 def banded(blocks: Blocks, valid: Array, places: Array, reach: float) -> tuple[Band, Plan]:
-    """The logits of rows `places` `(c, k)`, and the groups that hold weights not below `exp(-reach)` of a row's largest.
+    """The logits of rows `places` `(c, k)`, and the groups that hold weights from `exp(-reach)` of a row's largest up.
 
     A later row leans to the right, so the first group is that of a chunk's first row and the last that of its last.
     """
@@ -119,14 +119,15 @@ def banded(blocks: Blocks, valid: Array, places: Array, reach: float) -> tuple[B
     levels = _levels(blocks, slopes, centre)
     distances = outwards(jnp.broadcast_to(blocks.widths.reshape(-1), slopes.shape), centre)
     lead = lambda row: (row - origin[..., None]).astype(levels.dtype)
-    fixed = jax.tree.map(lax.stop_gradient, (blocks, levels, slopes, distances))
-    needed = lambda row: _needed(*fixed, valid, lead(row[:, None]), reach)
+    fixed = [lax.stop_gradient(x) for x in (levels, slopes, distances)]
+    still = jax.tree.map(lax.stop_gradient, blocks)
+    needed = lambda row: _needed(still, fixed[0], fixed[1], fixed[2], valid, lead(row[:, None]), reach)
     first = jnp.argmax(needed(low), -1).astype(jnp.int32)
     last = blocks.tilts.shape[0] - jnp.argmax(needed(high)[:, ::-1], -1).astype(jnp.int32)
-    grouped = (x.reshape(-1, *blocks.tilts.shape) for x in (levels, slopes, distances))
+    levels, slopes, distances = (x.reshape(-1, *blocks.tilts.shape) for x in (levels, slopes, distances))
     nowhere = float(jnp.finfo(levels.dtype).max) ** 0.5
     plan = Plan(lead(places), first, last, valid.reshape(valid.shape[0], -1))
-    return Band(*grouped, blocks.offsets, jnp.where(valid, blocks.bends, nowhere)), plan
+    return Band(levels, slopes, distances, blocks.offsets, jnp.where(valid, blocks.bends, nowhere)), plan
 
 
 def _needed(blocks: Blocks, levels, slopes, distances, valid: Array, lead: Array, reach: float) -> Array:
@@ -228,7 +229,7 @@ def _row_sums(weight: Callable, band: Band, columns: Array, levels: Array, plan:
     return tile_sums(tile, _parts(band, plan, levels, columns), plan.first, plan.last).chunk
 
 
-def _column_sums(weight: Callable, band: Band, columns: Array, levels: Array, plan: Plan) -> Array:
+def column_sums(weight: Callable, band: Band, columns: Array, levels: Array, plan: Plan) -> Array:
     """Sums over the rows of their weights times each of their columns `(c, r, k)`, `(g, r, GROUP b)`."""
 
     def tile(parts: Parts) -> Parts:
@@ -293,8 +294,3 @@ def _means_jvp(kernel, primals, tangents):
     if kernel.power is None:  # a change of the level scales all weights alike
         return mean, _pushed(lambda band, values: excess(band, values, levels), primals[:2], tangents[:2])
     return mean, _pushed(excess, primals[:3], tangents[:3])
-
-
-def places_of_keys(kernel: Kernel, band: Band, levels: Array, rows: Array, plan: Plan) -> tuple[Array, Array]:
-    """Of each key the sum of its weights, and of these times the rows' columns `(c, r, k)`: `(g, r, GROUP b)`."""
-    return _column_sums(kernel.weight, band, rows, levels, plan)

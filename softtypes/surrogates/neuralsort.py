@@ -126,7 +126,7 @@ def _ranks(mode: Mode, softness: Softness, keys, counted) -> Array:
     levels = band.thresholds(kernel, logits, plan)
     numbers = jnp.where(there, 1 + places, 0).astype(keys.dtype)
     rows = jnp.stack([there.astype(keys.dtype), numbers], 1)
-    sums = band.places_of_keys(kernel, logits, levels, rows, plan)
+    sums = band.column_sums(kernel.weight, logits, rows, levels, plan)
     mass, total = (sums[:, i].reshape(-1)[:n] for i in (0, 1))
     exact = 1 + jnp.arange(n, dtype=keys.dtype)
     return jnp.where(mass > 0, total / band.positive(mass), exact)

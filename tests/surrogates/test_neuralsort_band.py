@@ -27,7 +27,7 @@ def test_blocks_hold_the_sums_of_distances(mode):
         exact = np.zeros(valid.size)
         exact[:n] = steps.absolute(gaps, 1.0, MODES[mode].step).sum(-1)
         first = size * np.arange(valid.size // size)[:, None]
-        tilts, offsets, bends = (np.asarray(x).reshape(len(first), -1) for x in blocks[2::-1])
+        offsets, bends, tilts = (np.asarray(x).reshape(len(first), -1) for x in blocks[:3])
         grown = (2 * first + 1 - n - tilts) * offsets + bends
         exact = exact.reshape(-1, size)
         error = np.where(np.asarray(valid).reshape(exact.shape), grown - (exact - exact[:, :1]), 0)
