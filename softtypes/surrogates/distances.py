@@ -1,141 +1,164 @@
-"""Sums of soft distances `A_j = sum_i abs(z_j - z_i)` over ascending keys, as blocks take them: without n x n memory.
+"""Sums over ascending keys of what soft distances lack of hard ones, without a matrix:
 
-A key sees those of its own block one by one. The logistic distance to all others is
+    Q_j = sum_i lack(abs(u_j - u_i)),   lack(x) = x - x (2 S(x) - 1),   u the keys in units of the softness.
 
-    abs(x) = x (1 - f(q)),    q = exp(-x),    f(q) = 2 q / (1 + q),
-
-and f is a polynomial in q to any precision that a dtype has (its pole is at -1, so the error falls by 5.8 a degree):
-sums of `q^m` and `x q^m` over the keys to the left, and to the right, are recurrences over the blocks.
+Their rises from key to key are summed as such: the difference of two sums would have no digits left.
 """
 
 import math
-from functools import partial
+from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from softtypes.surrogates import steps
-from softtypes.surrogates.band import GROUP, Blocks, outwards, sums_before, sums_from
+from softtypes.surrogates import windows
 from softtypes.surrogates.modes import Mode
-from softtypes.surrogates.ratio import Softness, ratio
-from softtypes.surrogates.tiles import Parts, tile_sums
-
-FAR = 4096.0  # softnesses: neighbours farther apart than this don't see each other in any dtype
+from softtypes.surrogates.ratio import ratio
 
 
-def shape_of(n: int) -> tuple[int, int]:
-    """How many groups of blocks, and of how many keys: about the root of n of each."""
-    size = max(8, 2 ** round(math.log2(max(n, 1)) / 2))
-    return -(-n // (GROUP * size)), size
+class Lacks(NamedTuple):
+    """Of ascending keys, to be differentiated, and the rises from each to the next, which are not; the last is 0."""
+
+    sums: Array  # (..., n)
+    rises: Array  # (..., n)
 
 
-def blocks_of(keys: Array, counted: Array, softness: Softness, mode: Mode) -> tuple[Blocks, Array]:
-    """The blocks of ascending keys `(n,)`, of which those that count come first, and where there is a key."""
-    groups, size = shape_of(keys.shape[0])
-    total = groups * GROUP * size
-    gaps = jnp.pad(_gaps(keys, counted, softness), (0, total - keys.shape[0])).reshape(-1, size)
-    valid = jnp.pad(counted, (0, total - keys.shape[0])).reshape(-1, size)
-    offsets, to_end = sums_before(gaps), sums_from(gaps)
-    widths = to_end[:, 0]
-    inner = _inner(jnp.concatenate([offsets, widths[:, None]], -1), valid, mode.step)
-    outer = (_outer_compact if mode.step.reach else _outer_smooth)(mode.step, offsets, to_end, widths, valid)
-    bends = inner - outer
-    shape = (groups, GROUP)
-    tilts = 1 - valid.sum(-1).astype(keys.dtype)
-    blocks = Blocks(
-        offsets.reshape(*shape, size),
-        bends[:, :-1].reshape(*shape, size),
-        tilts.reshape(shape),
-        widths.reshape(shape),
-        bends[:, -1].reshape(shape),
-    )
-    return blocks, valid.reshape(*shape, size)
+def lacks(keys: Array, gaps: Array, counted: Array, unit: Array, mode: Mode) -> Lacks:
+    """The sums over keys that count, which come first.
+
+    Args:
+        keys: `(..., n)`, ascending.
+        gaps: `(..., n)`, from each key to the next, in units of the softness.
+        counted: `(..., n)`, 1 or 0.
+        unit: the softness, 0-d or `(..., 1)`.
+        mode: which distances.
+    """
+    if mode.step.reach is None:
+        return _logistic(gaps, counted)
+    return _compact(FACTORS[mode.name], keys, gaps, counted, mode.step.reach * unit, mode.step.reach)
 
 
-def _gaps(keys: Array, counted: Array, softness: Softness) -> Array:
-    """From each key to the next, in softnesses; 0 at the last."""
-    gaps = jnp.where(counted[1:], jnp.diff(keys), 0)
-    near = gaps < FAR * softness
-    return jnp.pad(jnp.where(near, ratio(jnp.where(near, gaps, 0), softness), FAR), (0, 1))
-
-
-def _inner(offsets: Array, valid: Array, step: steps.Step) -> Array:
-    """Distances to the keys of the own block, less those of its first key, `(m, b + 1)`."""
-
-    @jax.checkpoint
-    def block(args):
-        offsets, valid = args
-        distances = steps.absolute(offsets[:, None] - offsets[None, :-1], 1.0, step)
-        return jnp.where(valid[None], distances - distances[:1], 0).sum(-1)
-
-    return lax.map(block, (offsets, valid))
+# The logistic function: lack(x) = x f(q), q = exp(-x), f(q) = 2 q / (1 + q), which is a polynomial in q to any precision
+# that a dtype has (its pole is at -1, so that the error falls by 5.8 a degree).
 
 
 def _powers(dtype) -> np.ndarray:
-    """Coefficients c_m, m = 1 ..., of `2 q / (1 + q)` on [0, 1]."""
+    """Coefficients of q, q^2, ... in f, on [0, 1]."""
     degree = 9 if jnp.finfo(dtype).bits <= 32 else 19
     chebyshev = np.polynomial.chebyshev.Chebyshev.interpolate(lambda q: 2 / (1 + q), degree, (0, 1))
     return chebyshev.convert(kind=np.polynomial.Polynomial, domain=(-1, 1), window=(-1, 1)).coef
 
 
-def _outer_smooth(step: steps.Step, offsets: Array, to_end: Array, widths: Array, valid: Array) -> Array:
-    """What logistic distances to the keys of other blocks lack of hard ones, less that of the first key."""
-    weights = jnp.asarray(_powers(offsets.dtype), offsets.dtype)
-    rates = (1.0 + jnp.arange(weights.size, dtype=offsets.dtype))[None]
-    decay = jnp.exp(-rates * widths[:, None])
-    left = _passed(_moments(to_end, valid, rates), decay, widths)
-    right = _passed(*(jax.tree.map(lambda x: x[::-1], (_moments(offsets, valid, rates), decay, widths))))
-    right = jax.tree.map(lambda x: x[::-1], right)
-    ahead = jnp.concatenate([offsets, widths[:, None]], -1)[..., None]
-    back = jnp.concatenate([to_end, jnp.zeros_like(widths)[:, None]], -1)[..., None]
-    fall = jnp.expm1(-rates[None] * ahead)
-    mass, moment = (x[:, None] for x in left)
-    lost = fall * (moment + ahead * mass) + ahead * mass
-    mass, moment = (x[:, None] for x in right)
-    gained = -jnp.exp(-rates[None] * back) * (fall * (moment + back * mass) + (1 + fall) * ahead * mass)
-    return ((lost + gained) * weights[None, None]).sum(-1)
+def _logistic(gaps: Array, counted: Array) -> Lacks:
+    """From the sums of `q^m` and `x q^m` over the keys on either side, which are recurrences over the gaps."""
+    powers = jnp.asarray(_powers(gaps.dtype), gaps.dtype)
+    rates = 1 + np.arange(powers.size, dtype=gaps.dtype)
+    gaps, counted = jnp.moveaxis(gaps, -1, 0), jnp.moveaxis(counted, -1, 0)
+    to_right = jnp.concatenate([jnp.zeros_like(gaps[:1]), gaps[:-1]])
+    both = lambda x, y: jnp.stack([x, y[::-1]], 1)[..., None]
+    before = both(jnp.concatenate([jnp.zeros_like(counted[:1]), counted[:-1]]),
+                  jnp.concatenate([counted[1:], jnp.zeros_like(counted[:1])]))  # fmt: skip
+
+    def step(sums, now):
+        gap, mass = now
+        decay = jnp.exp(-rates.reshape((1,) * (gap.ndim - 1) + (-1,)) * gap)
+        entered = sums[0] + mass
+        sums = decay * entered, decay * (sums[1] + gap * entered)
+        return sums, sums
+
+    start = jnp.zeros_like(gaps[0])[None, ..., None] * jnp.zeros((2, *(1,) * (gaps.ndim - 1), rates.size), gaps.dtype)
+    masses, moments = lax.scan(step, (start, start), (both(to_right, gaps), before))[1]
+    sums = ((moments[:, 0] + moments[::-1, 1]) * powers.reshape((1,) * gaps.ndim + (-1,))).sum(-1)
+    fixed = lax.stop_gradient((masses, moments, gaps[..., None], counted[..., None]))
+    return Lacks(jnp.moveaxis(sums, 0, -1), jnp.moveaxis(_logistic_rises(powers, rates, *fixed), 0, -1))
 
 
-def _outer_compact(step: steps.Step, offsets: Array, to_end: Array, widths: Array, valid: Array) -> Array:
-    """The same for distances that are hard beyond the reach of a step."""
-    reach, own = step.limit(offsets.dtype), jnp.arange(widths.shape[0], dtype=jnp.int32)
-    starts = outwards(jnp.broadcast_to(widths, (own.size, own.size)), own)
-    near = lax.stop_gradient((starts < widths[:, None] + reach) & (starts + widths[None] > -reach))
-    near = near.reshape(own.size, -1, GROUP).any(-1)
-    first, last = jnp.argmax(near, -1), near.shape[1] - jnp.argmax(near[:, ::-1], -1)
-    targets = jnp.concatenate([offsets, widths[:, None]], -1)
-    sides = jnp.sign(own[None] - own[:, None]).astype(offsets.dtype).reshape(own.size, -1, GROUP)
-    by_group = lambda x: x.reshape(-1, GROUP, x.shape[-1])
-    group = by_group(offsets), by_group(valid.astype(offsets.dtype))
-    parts = Parts(targets, (starts.reshape(sides.shape), sides), group)
-    return tile_sums(partial(_lacking, step), parts, first.astype(jnp.int32), last.astype(jnp.int32)).chunk
+def _logistic_rises(powers: Array, rates: np.ndarray, masses, moments, gaps: Array, counted: Array) -> Array:
+    rates = rates.reshape((1,) * (gaps.ndim - 1) + (-1,))
+    ahead = lambda x: jnp.concatenate([x[1:], jnp.zeros_like(x[:1])])
+    right_mass, right_moment = ahead(masses[::-1, 1]), ahead(moments[::-1, 1])
+    fall = jnp.expm1(-rates * gaps)
+    entered = masses[:, 0] + counted - right_mass - ahead(counted)
+    rises = fall * (moments[:, 0] - right_moment) + (1 + fall) * gaps * entered
+    return (rises * powers.reshape((1,) * (gaps.ndim - 1) + (-1,))).sum(-1)
 
 
-def _lacking(step: steps.Step, parts: Parts) -> Parts:
-    """What the distances of a block's keys to those of a group lack of hard ones, less that of the first key."""
-    targets, (starts, sides), (offsets, valid) = parts
-    sides = (sides[:, None] * jnp.ones_like(offsets)).reshape(
-        1, -1
-    )  # the order knows the sign of a distance, at ties too
-    distances = sides * ((starts[:, None] + offsets).ravel()[None] - targets[:, None])
-    lack = distances - steps.absolute(distances, 1.0, step)
-    return Parts(((lack - lack[:1]) * (jnp.abs(sides) * valid.reshape(1, -1))).sum(-1))
+# The compact steps: with v = x / reach, lack(x) = reach v (1 - v)^a (c_0 + c_1 v + c_2 v^2) up to v = 1, and 0 beyond.
+
+FACTORS = {"c0": (1, (1.0,)), "c1": (2, (1.0, 1 / 2)), "c2": (3, (1.0, 9 / 8, 3 / 8))}
 
 
-def _moments(distances: Array, valid: Array, rates: Array) -> tuple[Array, Array]:
-    """`sum q^m` and `sum x q^m` of each block, `(m, r)`."""
-    decayed = jnp.where(valid[..., None], jnp.exp(-rates[None] * distances[..., None]), 0)
-    return decayed.sum(1), (distances[..., None] * decayed).sum(1)
+class _Parts(NamedTuple):
+    """The parts of windows on the two sides of points, with the moments of their keys, `(2, ..., 2, n, a)`."""
+
+    distance: Array  # (2, ..., 2, n), of the parts' origins from the points
+    outwards: Array  # (2, ..., 1, 1), whether keys lie beyond the origin, 1, or before it, -1
+    sums: Array
+
+    def times_distance(self) -> "_Parts":
+        """Of terms times v."""
+        distance, outwards = self.distance[..., None], self.outwards[..., None]
+        return self._replace(sums=distance * self.sums[..., :-1] + outwards * self.sums[..., 1:])
+
+    def times_rest(self) -> "_Parts":
+        """Of terms times `1 - v`."""
+        rest, outwards = 1 - self.distance[..., None], self.outwards[..., None]
+        return self._replace(sums=rest * self.sums[..., :-1] - outwards * self.sums[..., 1:])
+
+    def total(self, coefficients) -> Array:
+        """Of terms times a polynomial in v, `(..., 2, n)`."""
+        parts, out = self, coefficients[0] * self.sums[..., 0]
+        for coefficient in coefficients[1:]:
+            parts = parts.times_distance()
+            out = out + coefficient * parts.sums[..., 0]
+        return out.sum(0)
 
 
-def _passed(moments: tuple[Array, Array], decay: Array, widths: Array) -> tuple[Array, Array]:
-    """Those of all blocks before, as seen from where each block starts."""
+def _compact(factors: tuple, keys: Array, gaps: Array, counted: Array, unit: Array, reach: float) -> Lacks:
+    table = windows.table(keys, unit, None, counted, degree=factors[0] + len(factors[1]))
+    own, edges = windows.places_of(keys), windows.edges(keys, jnp.ones_like(keys), unit)
+    window = jnp.stack([jnp.stack([own, own], -2), edges])
+    sums = _lacking(factors, _parts(table, keys, jnp.stack([keys, keys], -2), unit, window)).sum(-2)
+    rises = _rises(factors, *lax.stop_gradient((table, keys, gaps / reach, unit)), edges)
+    return Lacks(reach * sums, jnp.where(own < keys.shape[-1] - 1, reach * rises, 0))
 
-    def step(before, now):
-        (mass, moment), ((own, own_moment), decay, width) = before, now
-        after = own + decay * mass, own_moment + decay * (moment + width * mass)
-        return after, before
 
-    return lax.scan(step, jax.tree.map(lambda x: 0 * x[0], moments), (moments, decay, widths))[1]
+def _rises(factors: tuple, table: Array, keys: Array, gaps: Array, unit: Array, edges: Array) -> Array:
+    """Keys that stay in reach gain a polynomial in their distance and the gap; those that fall out of it lose all."""
+    last = windows.places_of(keys) + 1
+    ahead = lambda x: jnp.concatenate([x[..., 1:], x[..., -1:]], -1)
+    points, middle = jnp.stack([keys, ahead(keys)], -2), jnp.stack([last, last], -2)
+    lower, upper = edges[..., 0, :], edges[..., 1, :]
+    near = jnp.stack([jnp.minimum(ahead(lower), last), jnp.maximum(upper, last)], -2)
+    far = jnp.stack([jnp.minimum(lower, near[..., 0, :]), jnp.maximum(ahead(upper), near[..., 1, :])], -2)
+    staying = _parts(table, keys, points, unit, jnp.stack([middle, near])).total(_gained(factors, gaps[..., None, :]))
+    change = staying - _lacking(factors, _parts(table, keys, points, unit, jnp.stack([near, far])))
+    return change[..., 0, :] - change[..., 1, :]
+
+
+def _parts(table: Array, keys: Array, points: Array, unit: Array, ends: Array) -> _Parts:
+    """Windows from the near ends `ends[0]` to the far ones, to the left and to the right of points `(..., 2, n)`."""
+    origin, sums = windows.moments(table, ends)
+    side = 1 - 2 * lax.broadcasted_iota(keys.dtype, points.shape, points.ndim - 2)
+    unit = unit if unit.ndim == 0 else unit[None, ..., None]
+    gap = side[None] * (points[None] - lax.stop_gradient(windows.entries(keys, origin)))
+    near = gap <= 1.0001 * unit  # or else the part is empty
+    outwards = jnp.asarray([-1, 1], keys.dtype).reshape(2, *(1,) * points.ndim)
+    return _Parts(ratio(jnp.where(near, gap, 0), unit), outwards, sums[..., 0, :])
+
+
+def _lacking(factors: tuple, parts: _Parts) -> Array:
+    parts = parts.times_distance()
+    for _ in range(factors[0]):
+        parts = parts.times_rest()
+    return parts.total(factors[1])
+
+
+def _gained(factors: tuple, gap: Array) -> list[Array]:
+    """The coefficients of `lack(v + gap) - lack(v)` as a polynomial in v."""
+    power, rest = factors
+    polynomial = np.polynomial.Polynomial([0, 1]) * np.polynomial.Polynomial([1, -1]) ** power
+    lack = (polynomial * np.polynomial.Polynomial(rest)).coef
+    each = lambda b: [math.comb(a, b) * lack[a] for a in range(b + 1, lack.size)]
+    return [gap * sum(float(c) * gap**i for i, c in enumerate(each(b))) for b in range(lack.size - 1)]

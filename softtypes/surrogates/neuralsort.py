@@ -3,17 +3,19 @@
 import math
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import Array, lax
 
 from softtypes.surrogates import band, steps
-from softtypes.surrogates.algorithm import Algorithm, Request, Row, per_matrix, positions_along
-from softtypes.surrogates.distances import blocks_of
+from softtypes.surrogates.algorithm import Algorithm, Request, Row, inverse, per_matrix, positions_along
+from softtypes.surrogates.distances import lacks
 from softtypes.surrogates.modes import Mode
-from softtypes.surrogates.ratio import Softness
+from softtypes.surrogates.ratio import Softness, ratio
 
 SMALL = 256  # up to this many entries the matrix of weights is as quick, and compiles sooner
+FAR = 4096.0  # softnesses: neighbours farther apart than this don't see each other in any dtype
 
 
 class NeuralSort(Algorithm):
@@ -27,27 +29,26 @@ class NeuralSort(Algorithm):
         return project and project(_logits(row, request.positions, softness, mode), per_matrix(softness))
 
     def expected(self, row: Row, request: Request, values: Array, softness: Softness, mode: Mode) -> Array:
-        if row.keys.shape[-1] <= SMALL:
+        if request.kind != "sort" or row.keys.shape[-1] <= SMALL:
             return super().expected(row, request, values, softness, mode)
-        keys, counted, values = _ascending(row, request.kind, row.keys, values)
-        return _by_row(partial(_means, mode), keys, counted, values, request.positions, softness=softness)
+        ordered, order = _ascending(row, softness, mode)
+        means = _by_row(partial(_means, mode), ordered, jnp.take_along_axis(values, order, -1))
+        return jnp.take_along_axis(means, request.positions, -1)
 
     def ranks(self, row: Row, softness: Softness, mode: Mode) -> Array:
         """The columns of the weights, renormalised, average the ranks; an empty column leaves the exact rank."""
-        inverse = jnp.argsort(row.order, -1).astype(row.start.dtype)
+        places = (inverse(row.order) - row.start) % row.order.shape[-1]
         if row.keys.shape[-1] <= SMALL:
-            return self._ranks_by_matrix(row, softness, mode, inverse)
-        keys, counted = _ascending(row, "rank", row.keys)
-        ranks = _by_row(partial(_ranks, mode), keys, counted, softness=softness)
-        return jnp.take_along_axis(ranks, (inverse - row.start) % keys.shape[-1], -1)
+            return self._ranks_by_matrix(row, softness, mode, 1 + places)
+        ranks = _by_row(partial(_ranks, mode), _ascending(row, softness, mode)[0])
+        return jnp.take_along_axis(ranks, places, -1)
 
-    def _ranks_by_matrix(self, row: Row, softness: Softness, mode: Mode, inverse: Array) -> Array:
+    def _ranks_by_matrix(self, row: Row, softness: Softness, mode: Mode, exact: Array) -> Array:
         places = positions_along(row) * jnp.ones_like(row.order)
         weights = self.weights(row, Request("sort", jnp.minimum(places, row.count - 1)), softness, mode)
         weights = jnp.where((places < row.count)[..., :, None], weights, 0)
         total = weights.sum(-2)
         numbers = jnp.expand_dims(1 + places.astype(weights.dtype), -1)
-        exact = inverse - row.start + 1
         mean = (weights * numbers).sum(-2) / jnp.where(total > 0, total, 1)
         return jnp.where(total > 0, mean, exact.astype(mean.dtype))
 
@@ -64,69 +65,83 @@ def _logits(row: Row, positions: Array, softness: Softness, mode: Mode) -> Array
 # Many entries: no matrix
 
 
-def _ascending(row: Row, kind: str, *arrays: Array) -> tuple[Array, ...]:
-    """The arrays in ascending order of the keys, and between the first two whether entries count; those come first."""
+class Ordered(NamedTuple):
+    """Keys in ascending order, those that count first, in units of the softness."""
+
+    places: Array  # (..., n), the keys
+    bends: Array  # (..., n), what the logits of the row at a key's own place change by if keys do; only to be differentiated
+    gaps: Array  # (..., n), from each to the next; not to be differentiated, as the rest
+    rises: Array  # (..., n), of what soft distances lack of hard ones
+    count: Array  # (..., 1)
+
+
+def _ascending(row: Row, softness: Softness, mode: Mode) -> tuple[Ordered, Array]:
+    """The keys in order, and their order.
+
+    Logits change by `(2 p + 1 - n) du_j - dA_j`, and by a constant of the row, which its weights don't see.
+    """
+    n = row.keys.shape[-1]
     places = positions_along(row)
-    if kind == "extreme":  # only the first entry's place is known
-        order = jnp.argsort(jnp.where(row.counted, lax.stop_gradient(row.keys), jnp.inf), -1)
-    else:
-        order = jnp.take_along_axis(row.order, (row.start + places) % places.shape[-1], -1)
-    first, *rest = (jnp.take_along_axis(x, order, -1) for x in arrays)
-    return (first, places < row.count, *rest)
+    order = jnp.take_along_axis(row.order, (row.start + places) % n, -1)
+    within = jnp.clip(places, 0, jnp.maximum(row.count - 1, 0))
+    keys = jnp.take_along_axis(row.keys, jnp.take_along_axis(order, within, -1), -1)  # ascending throughout
+    counted = (places < row.count).astype(keys.dtype)
+    unit = jnp.asarray(softness, keys.dtype)
+    gap = jnp.diff(keys, append=keys[..., -1:], axis=-1)
+    near = gap < FAR * unit
+    gaps = jnp.where(near, ratio(jnp.where(near, gap, 0), unit), FAR)
+    sums, rises = lacks(keys, gaps, counted, unit, mode)
+    visible = jnp.abs(keys) < unit * float(jnp.finfo(keys.dtype).max) ** 0.5
+    scaled = ratio(jnp.where(visible, keys, 0), unit)
+    bends = sums + 2 * jnp.cumsum(scaled, -1) - scaled
+    return Ordered(scaled, bends, *lax.stop_gradient((gaps, rises)), row.count), order
 
 
-def _by_row(fn: Callable, *arrays: Array, softness: Softness) -> Array:
-    """`fn(softness, *arrays)` for each row of the batch, one after the other."""
-    batch = arrays[0].shape[:-1]
-    if math.prod(batch) == 1:
-        shared = softness if isinstance(softness, float | int) else softness.reshape(())
-        return fn(shared, *(x.reshape(-1) for x in arrays)).reshape(*batch, -1)
-    flat = [x.reshape(-1, x.shape[-1]) for x in arrays]
-    if isinstance(softness, float | int) or softness.ndim == 0:
-        out = lax.map(lambda row: fn(softness, *row), flat)
-    else:
-        each = jnp.broadcast_to(softness, (*batch, 1)).reshape(-1)
-        out = lax.map(lambda row: fn(*row), (each, *flat))
+def _by_row(fn: Callable, ordered: Ordered, *arrays: Array) -> Array:
+    """`fn(ordered, *arrays)` for each row of the batch, one after the other."""
+    batch = ordered.places.shape[:-1]
+    rows = [x.reshape(-1, x.shape[-1]) for x in (*ordered, *arrays)]
+    run = lambda row: fn(Ordered(*row[:4], row[4][0]), *row[5:])
+    out = run([x[0] for x in rows])[None] if math.prod(batch) == 1 else lax.map(run, rows)
     return out.reshape(*batch, out.shape[-1])
 
 
-def _reach(mode: Mode, dtype, *, of_columns: bool = False) -> float:
-    """How far below a row's largest logit a weight counts: a sparse one's is 0 from 1 on."""
-    if mode.step.reach is not None:
-        return 1.0
-    return -math.log(float(jnp.finfo(dtype).tiny)) if of_columns else 12 - 2 * math.log(float(jnp.finfo(dtype).eps)) / 2
+def _banded(mode: Mode, keys: Ordered, reach: float, *, whole: bool = False) -> tuple[band.Band, band.Fields, Array]:
+    """The band of all rows, its fields, and which rows there are."""
+    n = keys.places.shape[0]
+    size = min(2 * band.shape_of(n)[1], n)
+    places = jnp.arange(-(-n // size) * size, dtype=jnp.int32).reshape(-1, size)
+    last = jnp.maximum(keys.count - 1, 0)
+    reach = 1.0 if mode.step.reach else reach  # below its largest logit by 1 a sparse row has no weights
+    out = band.banded(keys.gaps, keys.rises, keys.count, jnp.minimum(places, last), reach, whole=whole)
+    own = band.flat(out, jnp.arange(n, dtype=jnp.int32))
+    scaled = band.flat(out, keys.places)
+    bends = 2 * (out.peaks - own).astype(scaled.dtype) * scaled + band.flat(out, keys.bends)
+    return out, band.Fields(scaled, bends), places < keys.count
 
 
-def _chunked(places: Array, size: int) -> tuple[Array, Array]:
-    """Places in chunks, `(c, k)`, the last one filled with its last place, and which were there."""
-    k = places.shape[0]
-    size = min(size, k)
-    filled = jnp.pad(places, (0, -k % size), mode="edge").reshape(-1, size)
-    return filled, (jnp.arange(filled.size, dtype=jnp.int32) < k).reshape(filled.shape)
+def _means(mode: Mode, keys: Ordered, values: Array) -> Array:
+    reach = 4 - math.log(float(jnp.finfo(values.dtype).eps))
+    out, fields, _ = _banded(mode, keys, reach)
+    means = band.solved(band.POWERS[mode.name], out, fields, band.flat(out, values[:, None]))[1]
+    return means.reshape(-1)[: values.shape[0]]
 
 
-def _means(mode: Mode, softness: Softness, keys, counted, values, positions) -> Array:
-    blocks, valid = blocks_of(keys, counted, softness, mode)
-    places, _ = _chunked(positions, 2 * valid.shape[-1])
-    logits, plan = band.banded(blocks, valid, places, _reach(mode, keys.dtype))
-    kernel = band.KERNELS[mode.name]
-    levels = band.thresholds(kernel, logits, plan)
-    values = jnp.pad(values, (0, valid.size - values.shape[0])).reshape(plan.valid.shape)
-    return band.means(kernel, logits, values, levels, plan).reshape(-1)[: positions.shape[0]]
+def _ranks(mode: Mode, keys: Ordered) -> Array:
+    """Peak rows and half of the mean leans from there; columns that hardly weigh anything are first scaled up."""
+    n, power = keys.places.shape[0], band.POWERS[mode.name]
+    out, fields, there = _banded(mode, keys, -0.7 * math.log(float(jnp.finfo(keys.places.dtype).tiny)), whole=True)
+    level = band.solved(power, out, fields, fields.places[..., None][..., :0])[0]
+    if power == 0:
+        out = _scaled_columns(out, level)
+    rows = 2 * (there.astype(level.dtype)[..., None],)
+    total, lean = (x.reshape(-1)[:n] for x in band.column_sums(power, ((0, 0), (0, 1)), out, fields, level, rows))
+    mean = 1 + out.peaks.reshape(-1)[:n].astype(lean.dtype) + ratio(lean, jnp.where(total > 0, total, 1)) / 2
+    return jnp.where(total > 0, mean, 1 + jnp.arange(n, dtype=mean.dtype))
 
 
-def _ranks(mode: Mode, softness: Softness, keys, counted) -> Array:
-    n = keys.shape[0]
-    blocks, valid = blocks_of(keys, counted, softness, mode)
-    last = counted.sum(dtype=jnp.int32) - 1
-    places, there = _chunked(jnp.arange(n, dtype=jnp.int32), 2 * valid.shape[-1])
-    there &= places <= last
-    logits, plan = band.banded(blocks, valid, jnp.clip(places, 0, last), _reach(mode, keys.dtype, of_columns=True))
-    kernel = band.KERNELS[mode.name]
-    levels = band.thresholds(kernel, logits, plan)
-    numbers = jnp.where(there, 1 + places, 0).astype(keys.dtype)
-    rows = jnp.stack([there.astype(keys.dtype), numbers], 1)
-    sums = band.column_sums(kernel.weight, logits, rows, levels, plan)
-    mass, total = (sums[:, i].reshape(-1)[:n] for i in (0, 1))
-    exact = 1 + jnp.arange(n, dtype=keys.dtype)
-    return jnp.where(mass > 0, total / band.positive(mass), exact)
+def _scaled_columns(out: band.Band, level: Array) -> band.Band:
+    level = lax.stop_gradient(level)
+    tops = band.column_tops(out, level).reshape(out.keys.bends.shape)
+    held = tops > -float(jnp.finfo(level.dtype).max) ** 0.25
+    return out._replace(keys=out.keys._replace(bends=out.keys.bends + jnp.where(held, tops, 0)))
