@@ -25,36 +25,24 @@ from jax import Array, lax
 
 from softtypes.surrogates.adjoint import linear
 
-GROUP = 8  # blocks in a group
-
-
-class Keys(NamedTuple):
-    """Ascending keys in g groups of GROUP blocks of b keys."""
-
-    offsets: Array  # (g, GROUP, b), from the block's first key
-    bends: Array  # (g, GROUP, b), what logits lack, at the block's peak row, of those at its first key
+GROUP = 4  # blocks in a group
 
 
 class Chunks(NamedTuple):
-    """Rows in c chunks of k: at a block's first key the chunk's middle row has its level and lean."""
+    """Rows in c chunks of k, with the groups that they need."""
 
-    levels: Array  # (c, g, GROUP)
-    leans: Array  # (c, g, GROUP)
-    distances: Array  # (c, g, GROUP), from the key where the middle row has its largest logit
-    leads: Array  # (c, k), twice the rows before the middle one
-    first: Array  # (c,), of the groups that are needed
-    last: Array  # (c,), one beyond the last one
+    heads: Array  # (c, g, 3, GROUP), at a block's first key: the middle row's logit, lean, and distance from its largest
+    leads: Array  # (c, k), twice the rows after the middle one
+    ends: Array  # (c, 2), of the groups
 
 
 class Band(NamedTuple):
-    keys: Keys
-    chunks: Chunks
-    peaks: Array  # (g, GROUP b), the peak row of each key's block
+    """Ascending keys in g groups of GROUP blocks of b keys, and the rows that they weigh in."""
 
-    @property
-    def count(self) -> int:
-        """How many keys there is room for."""
-        return self.peaks.size
+    offsets: Array  # (g, GROUP, b), of keys from their block's first one
+    bends: Array  # (g, GROUP, b), how far their logits fall below its, in the block's peak row
+    peaks: Array  # (g, GROUP b), that row
+    chunks: Chunks
 
 
 class Fields(NamedTuple):
@@ -81,18 +69,17 @@ def _weight(power: int, order: int, x: Array) -> Array:
     return factor * jnp.where(above, jnp.where(above, x, 0) ** max(power - order, 0), 0)
 
 
-def _weighted(power: int, kinds: Kinds, logits: Array, lean: Array, product: Callable, others: tuple) -> tuple:
-    """`product(weights, other)` of each kind; those of one kind at once."""
+def _weighted(power: int, kinds: Kinds, logits: Array, lean: Array, product: Callable, other: Array) -> Array:
+    """`product(weights, other)` of each kind with its share of the columns of `other`; one product where kinds agree."""
+    width = other.shape[-1] // len(kinds)
     kinds = tuple((order if power else 0, degree) for order, degree in kinds)
     out: dict[int, Array] = {}
     for kind in dict.fromkeys(kinds):
-        here = [i for i, other in enumerate(kinds) if other == kind]
+        here = [i for i, own in enumerate(kinds) if own == kind]
         weights = _weight(power, kind[0], logits) * (lean ** kind[1] if kind[1] else 1)
-        sums = product(weights, jnp.concatenate([others[i] for i in here], -1))
-        widths = [others[i].shape[-1] for i in here]
-        for i, width in zip(here, widths, strict=True):
-            out[i], sums = sums[..., :width], sums[..., width:]
-    return tuple(out[i] for i in range(len(kinds)))
+        sums = product(weights, jnp.concatenate([other[:, i * width : (i + 1) * width] for i in here], -1))
+        out |= {i: sums[:, place * width : (place + 1) * width] for place, i in enumerate(here)}
+    return jnp.concatenate([out[i] for i in range(len(kinds))], -1)
 
 
 def _dot(a: Array, b: Array) -> Array:
@@ -102,60 +89,60 @@ def _dot(a: Array, b: Array) -> Array:
 # Tiles
 
 
-def _tile(keys: Keys, chunk: Chunks, g: Array) -> tuple[Array, Array]:
+def _tile(band: Band, chunk: Chunks, g: Array) -> tuple[Array, Array]:
     """The logits of a chunk's rows over a group's keys and their leans, `(k, GROUP b)`."""
-    (offset, bend), (level, slope, distance) = (jax.tree.map(partial(_at, g), x) for x in (keys, chunk[:3]))
-    line = level[:, None] + (slope[:, None] * offset - bend)
+    offset, bend, head = (_at(g, x) for x in (band.offsets, band.bends, chunk.heads))
+    level, slope, distance = head[:, :, None]
     lead = chunk.leads[:, None]
     spread = lambda x: jnp.broadcast_to(x, offset.shape).reshape(1, -1)
-    return spread(line) + lead * spread(distance[:, None] + offset), lead + spread(slope[:, None])
+    return spread(level + (slope * offset - bend)) + lead * spread(distance + offset), lead + spread(slope)
 
 
 def _at(g: Array, x: Array) -> Array:
     return lax.dynamic_index_in_dim(x, g, 0, keepdims=False)
 
 
-def _row_sums(power: int, kinds: Kinds, band: Band, level: Array, columns: tuple) -> tuple:
+def _groups(chunk: Chunks, step: Callable, start: Any) -> Any:
+    """`step(g, state)` over the groups that a chunk needs."""
+    return lax.fori_loop(chunk.ends[0], chunk.ends[1], step, start)
+
+
+def _row_sums(power: int, kinds: Kinds, band: Band, level: Array, columns: Array) -> Array:
     def of_chunk(args):
         chunk, level = args
 
         def add(g, sums):
-            logits, lean = _tile(band.keys, chunk, g)
-            own = jax.tree.map(partial(_at, g), columns)
-            return jax.tree.map(jnp.add, sums, _weighted(power, kinds, logits - level[:, None], lean, _dot, own))
+            logits, lean = _tile(band, chunk, g)
+            return sums + _weighted(power, kinds, logits - level[:, None], lean, _dot, _at(g, columns))
 
-        nothing = jnp.zeros_like(level)[:, None]
-        zeros = tuple(jnp.broadcast_to(nothing, (level.size, x.shape[-1])) for x in columns)
-        return lax.fori_loop(chunk.first, chunk.last, add, zeros)
+        return _groups(chunk, add, jnp.zeros_like(level)[:, None] * jnp.zeros_like(columns[0, :1]))
 
     return lax.map(of_chunk, (band.chunks, level))
 
 
-def _column_sums(power: int, kinds: Kinds, band: Band, level: Array, rows: tuple) -> tuple:
+def _column_sums(power: int, kinds: Kinds, band: Band, level: Array, rows: Array) -> Array:
     product = lambda weights, row: _dot(weights.T, row)
 
     def of_chunk(sums, args):
-        chunk, level, own = args
+        chunk, level, row = args
 
         def add(g, sums):
-            logits, lean = _tile(band.keys, chunk, g)
-            more = _weighted(power, kinds, logits - level[:, None], lean, product, own)
-            put = lambda x, y: lax.dynamic_update_index_in_dim(x, _at(g, x) + y, g, 0)
-            return jax.tree.map(put, sums, more)
+            logits, lean = _tile(band, chunk, g)
+            more = _weighted(power, kinds, logits - level[:, None], lean, product, row)
+            return lax.dynamic_update_index_in_dim(sums, _at(g, sums) + more, g, 0)
 
-        return lax.fori_loop(chunk.first, chunk.last, add, sums), None
+        return _groups(chunk, add, sums), None
 
-    nothing = jnp.zeros_like(level[0, 0])
-    zeros = tuple(jnp.broadcast_to(nothing, (*band.peaks.shape, x.shape[-1])) for x in rows)
-    return lax.scan(of_chunk, zeros, (band.chunks, level, rows))[0]
+    nothing = jnp.zeros_like(level[0, :1]) + jnp.zeros_like(rows[0, 0])
+    return lax.scan(of_chunk, jnp.broadcast_to(nothing, (*band.peaks.shape, rows.shape[-1])), (band.chunks, level, rows))[0]
 
 
 # Sums with their derivatives
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1))
-def row_sums(power: int, kinds: Kinds, band: Band, fields: Fields, level: Array, columns: tuple) -> tuple:
-    """For each kind the sums over the keys of weights times columns `(g, GROUP b, r)`: `(c, k, r)`."""
+def row_sums(power: int, kinds: Kinds, band: Band, fields: Fields, level: Array, columns: Array) -> Array:
+    """For each kind the sums over the keys of weights times its share of columns `(g, GROUP b, r)`: `(c, k, r)`."""
     return _row_sums(power, kinds, band, level, columns)
 
 
@@ -163,32 +150,36 @@ def row_sums(power: int, kinds: Kinds, band: Band, fields: Fields, level: Array,
 def _row_sums_jvp(power, kinds, primals, tangents):
     band, fields, level, columns = primals
     _, dfields, dlevel, dcolumns = tangents
-    slopes = tuple((order + 1, degree) for order, degree in kinds)
-    both = row_sums(power, kinds + slopes, band, fields, level, columns + columns)
-    moved = _moved(power, kinds, band, fields, level, columns, dfields, dcolumns)
-    lifted = (slope * dlevel[..., None] for slope in both[len(kinds) :])
-    return both[: len(kinds)], tuple(x - y for x, y in zip(moved, lifted, strict=True))
+    both = row_sums(power, kinds + _slopes(kinds), band, fields, level, jnp.concatenate([columns, columns], -1))
+    sums, slopes = jnp.split(both, 2, -1)
+    return sums, _moved(power, kinds, band, fields, level, columns, dfields, dcolumns) - slopes * dlevel[..., None]
 
 
-def _moved(power: int, kinds: Kinds, band, fields, level, columns, dfields: Fields, dcolumns: tuple) -> tuple:
+def _slopes(kinds: Kinds, lean: int = 0) -> Kinds:
+    return tuple((order + 1, degree + lean) for order, degree in kinds)
+
+
+def _moved(power: int, kinds: Kinds, band, fields, level, columns, dfields: Fields, dcolumns: Array) -> Array:
     """The change of row sums with keys and columns, at fixed thresholds."""
-    steeper = tuple((order + 1, degree + 1) for order, degree in kinds)
-    slopes = tuple((order + 1, degree) for order, degree in kinds)
-    moving = lambda field: tuple(field[..., None] * x for x in columns)
-    args = band, fields, level
-    change = linear(
-        lambda x: row_sums(power, kinds + steeper + slopes, *args, x),
-        lambda y: column_sums(power, kinds + steeper + slopes, *args, y),
-        (*dcolumns, *moving(dfields.places), *moving(dfields.bends)),
-        3 * tuple(jnp.zeros((*level.shape, x.shape[-1]), x.dtype) for x in columns),
+    moving = [field[..., None] * columns for field in dfields]
+    change = _linear_sums(
+        (row_sums, column_sums),
+        (power, kinds + _slopes(kinds, 1) + _slopes(kinds), band, fields, level),
+        jnp.concatenate([dcolumns, *moving], -1),
+        level.shape,
     )
-    m = len(kinds)
-    return tuple(change[i] + change[m + i] + change[2 * m + i] for i in range(m))
+    return sum(jnp.split(change, 3, -1))
+
+
+def _linear_sums(fns: tuple[Callable, Callable], args: tuple, x: Array, shape: tuple[int, ...]) -> Array:
+    """`fns[0](*args, x)`, of that shape, for JAX to transpose to the other one."""
+    push, pull = (lambda y, fn=fn: fn(*args, y) for fn in fns)
+    return linear(push, pull, x, jnp.zeros((*shape, x.shape[-1]), x.dtype))
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1))
-def column_sums(power: int, kinds: Kinds, band: Band, fields: Fields, level: Array, rows: tuple) -> tuple:
-    """For each kind the sums over the rows of weights times rows `(c, k, r)`: `(g, GROUP b, r)`."""
+def column_sums(power: int, kinds: Kinds, band: Band, fields: Fields, level: Array, rows: Array) -> Array:
+    """For each kind the sums over the rows of weights times its share of rows `(c, k, r)`: `(g, GROUP b, r)`."""
     return _column_sums(power, kinds, band, level, rows)
 
 
@@ -196,20 +187,16 @@ def column_sums(power: int, kinds: Kinds, band: Band, fields: Fields, level: Arr
 def _column_sums_jvp(power, kinds, primals, tangents):
     band, fields, level, rows = primals
     _, dfields, dlevel, drows = tangents
-    steeper = tuple((order + 1, degree + 1) for order, degree in kinds)
-    slopes = tuple((order + 1, degree) for order, degree in kinds)
     args = band, fields, level
-    sums = column_sums(power, kinds + steeper + slopes, *args, 3 * rows)
-    change = linear(
-        lambda x: column_sums(power, kinds + slopes, *args, x),
-        lambda y: row_sums(power, kinds + slopes, *args, y),
-        (*drows, *(-dlevel[..., None] * x for x in rows)),
-        2 * tuple(jnp.zeros((*band.peaks.shape, x.shape[-1]), x.dtype) for x in rows),
+    every = kinds + _slopes(kinds, 1) + _slopes(kinds)
+    sums, places, bends = jnp.split(column_sums(power, every, *args, jnp.concatenate([rows] * 3, -1)), 3, -1)
+    change = _linear_sums(
+        (column_sums, row_sums),
+        (power, kinds + _slopes(kinds), *args),
+        jnp.concatenate([drows, -dlevel[..., None] * rows], -1),
+        band.peaks.shape,
     )
-    m = len(kinds)
-    places, bends = (field[..., None] for field in dfields)
-    moved = lambda i: places * sums[m + i] + bends * sums[2 * m + i]
-    return sums[:m], tuple(change[i] + change[m + i] + moved(i) for i in range(m))
+    return sums, sum(jnp.split(change, 2, -1)) + dfields.places[..., None] * places + dfields.bends[..., None] * bends
 
 
 # Thresholds and means
@@ -222,10 +209,10 @@ def solved(power: int, band: Band, fields: Fields, values: Array) -> tuple[Array
 
     def of_chunk(chunk: Chunks):
         def sweep(fn, start):
-            fold = lambda g, state: fn(state, _tile(band.keys, chunk, g)[0], _at(g, columns))
-            return lax.fori_loop(chunk.first, chunk.last, fold, start)
+            return _groups(chunk, lambda g, state: fn(state, _tile(band, chunk, g)[0], _at(g, columns)), start)
 
-        level, sums = (_root(power, sweep, chunk, columns) if power else _log_sum(sweep, chunk, columns))
+        none = jnp.zeros_like(chunk.leads)[:, None] * jnp.zeros_like(columns[0, :1])
+        level, sums = _root(power, sweep, none) if power else _log_sum(sweep, none)
         return level, sums[:, 1:] / jnp.where(sums[:, :1] > 0, sums[:, :1], 1)
 
     return lax.map(of_chunk, band.chunks)
@@ -239,10 +226,10 @@ def _solved_jvp(power, primals, tangents):
     level, mean = solved(power, band, fields, values)
     columns, mass, centre = _with_ones(values), 1, mean
     if power:
-        slope = row_sums(power, ((1, 0),), band, fields, level, (columns,))[0]
+        slope = row_sums(power, ((1, 0),), band, fields, level, columns)
         mass, centre = slope[..., 0], slope[..., 1:] / slope[..., :1]
-    dcolumns = jnp.concatenate([jnp.zeros_like(values[..., :0].sum(-1, keepdims=True)), dvalues], -1)
-    change = _moved(power, ((0, 0),), band, fields, level, (columns,), dfields, (dcolumns,))[0]
+    dcolumns = jnp.concatenate([jnp.zeros((*values.shape[:-1], 1), values.dtype), dvalues], -1)
+    change = _moved(power, ((0, 0),), band, fields, level, columns, dfields, dcolumns)
     return (level, mean), (change[..., 0] / mass, change[..., 1:] - centre * change[..., :1])
 
 
@@ -250,31 +237,24 @@ def _with_ones(values: Array) -> Array:
     return jnp.concatenate([jnp.ones((*values.shape[:-1], 1), values.dtype), values], -1)
 
 
-def _lowest(chunk: Chunks) -> Array:
-    return jnp.zeros_like(chunk.leads) - float(jnp.finfo(chunk.leads.dtype).max) / 2
+def _lowest(like: Array) -> Array:
+    return jnp.zeros_like(like) - float(jnp.finfo(like.dtype).max) / 2
 
 
-def _no_sums(chunk: Chunks, columns: Array) -> Array:
-    nothing = jnp.zeros_like(chunk.leads)[:, None] + jnp.zeros_like(chunk.levels[0, 0])
-    return jnp.broadcast_to(nothing, (chunk.leads.size, columns.shape[-1]))
-
-
-def _log_sum(sweep: Callable, chunk: Chunks, columns: Array) -> tuple[Array, Array]:
+def _log_sum(sweep: Callable, none: Array) -> tuple[Array, Array]:
     def add(state, logits, column):
         top, sums = state
         higher = jnp.maximum(top, logits.max(-1))
         more = _dot(jnp.exp(logits - higher[:, None]), column)
         return higher, sums * jnp.exp(top - higher)[:, None] + more
 
-    sums = _no_sums(chunk, columns)
-    top, sums = sweep(add, (_lowest(chunk) + sums[:, 0], sums))
+    top, sums = sweep(add, (_lowest(none[:, 0]), none))
     return jnp.where(sums[:, 0] > 0, top + jnp.log(jnp.where(sums[:, 0] > 0, sums[:, 0], 1)), 0), sums
 
 
-def _root(power: int, sweep: Callable, chunk: Chunks, columns: Array) -> tuple[Array, Array]:
+def _root(power: int, sweep: Callable, none: Array) -> tuple[Array, Array]:
     """The root t of `sum max(x - t, 0)^power = 1`: the p-norm is convex and falls, Newton's method climbs to it."""
-    none = _no_sums(chunk, columns)
-    top = sweep(lambda top, logits, _: jnp.maximum(top, logits.max(-1)), _lowest(chunk) + none[:, 0])
+    top = sweep(lambda top, logits, _: jnp.maximum(top, logits.max(-1)), _lowest(none[:, 0]))
 
     def climb(state):
         t, _, count = state
@@ -282,9 +262,9 @@ def _root(power: int, sweep: Callable, chunk: Chunks, columns: Array) -> tuple[A
         def add(sums, logits, _):
             above = jnp.maximum(logits - (top + t)[:, None], 0)
             lower = above ** (power - 1) if power > 1 else (above > 0).astype(above.dtype)
-            return sums[0] + (lower * above).sum(-1), sums[1] + lower.sum(-1)
+            return sums + jnp.stack([(lower * above).sum(-1), lower.sum(-1)])
 
-        total, slope = sweep(add, (none[:, 0], none[:, 0]))
+        total, slope = sweep(add, jnp.stack([none[:, 0]] * 2))
         step = jnp.maximum(total - total ** (1 - 1 / power), 0) / jnp.where(slope > 0, slope, 1)
         return jnp.minimum(t + step, 0), (step > 4 * jnp.finfo(t.dtype).eps).any(), count + 1
 
@@ -301,13 +281,13 @@ def column_tops(band: Band, level: Array) -> Array:
         chunk, level = args
 
         def raised(g, tops):
-            logits = _tile(band.keys, chunk, g)[0] - level[:, None]
+            logits = _tile(band, chunk, g)[0] - level[:, None]
             return lax.dynamic_update_index_in_dim(tops, jnp.maximum(_at(g, tops), logits.max(0)), g, 0)
 
-        return lax.fori_loop(chunk.first, chunk.last, raised, tops), None
+        return _groups(chunk, raised, tops), None
 
-    lowest = jnp.zeros_like(level[0, 0]) - float(jnp.finfo(level.dtype).max) / 2
-    return lax.scan(of_chunk, jnp.broadcast_to(lowest, band.peaks.shape), (band.chunks, level))[0]
+    lowest = jnp.broadcast_to(_lowest(level[0, 0]), band.peaks.shape)
+    return lax.scan(of_chunk, lowest, (band.chunks, level))[0]
 
 
 # The band of keys and rows; nothing here is differentiated
@@ -343,13 +323,13 @@ def banded(gaps: Array, rises: Array, count: Array, places: Array, reach: float,
     limit = float(m * size)
     tilt = jnp.clip(tilt, -limit, limit).astype(jnp.int32)  # half of it; the peak row is this much before the block
     terms = (1 + 2 * (inner[None] + tilt[:, None])).astype(gaps.dtype) * gaps - rises
-    offsets, bends = (_dot(x, jnp.triu(jnp.ones((size, size), x.dtype), 1)) for x in (gaps, terms))
+    offsets, bends = _before(jnp.stack([gaps, terms]))
     blocks = _Blocks(start - tilt, width, terms.sum(-1), offsets, bends, valid)
     chunks = _chunks(blocks, places, count, reach, whole)
     nowhere = float(jnp.finfo(gaps.dtype).max) ** 0.5
     grouped = lambda x: x.reshape(groups, GROUP, size)
-    keys = Keys(grouped(offsets), grouped(jnp.where(valid, bends, nowhere)))
-    return Band(keys, chunks, jnp.broadcast_to(blocks.peaks[:, None], (m, size)).reshape(groups, -1))
+    peaks = jnp.broadcast_to(blocks.peaks[:, None], (m, size)).reshape(groups, -1)
+    return Band(grouped(offsets), grouped(jnp.where(valid, bends, nowhere)), peaks, chunks)
 
 
 class _Blocks(NamedTuple):
@@ -361,50 +341,63 @@ class _Blocks(NamedTuple):
     valid: Array  # (m, b)
 
 
+def _before(x: Array) -> Array:
+    """Cumulative sums along a short last axis, without the entry itself, as a product: it compiles sooner than a scan."""
+    places = jnp.arange(x.shape[-1], dtype=jnp.int32)
+    return _dot(x, (places[:, None] < places[None]).astype(x.dtype))
+
+
 def _outwards(steps: Array, centre: Array) -> Array:
-    """Sums of `steps` `(c, m)` from the centre to before each place; negative towards the left."""
-    m = steps.shape[-1]
-    after = jnp.arange(m, dtype=jnp.int32)[None] >= centre[:, None]
-    ones = jnp.ones((m, m), steps.dtype)
-    return _dot(jnp.where(after, steps, 0), jnp.triu(ones, 1)) - _dot(jnp.where(after, 0, steps), jnp.tril(ones))
+    """Sums of `steps` `(r, c, m)` from the centre to before each place; negative towards the left."""
+    after = jnp.arange(steps.shape[-1], dtype=jnp.int32)[None] >= centre[:, None]
+    right, left = jnp.where(after[None], steps, 0), jnp.where(after[None], 0, steps)
+    return _before(right) + _before(left) - left.sum(-1, keepdims=True)
 
 
 def _chunks(blocks: _Blocks, places: Array, count: Array, reach: float, whole: bool) -> Chunks:
     """A later row leans to the right, so the first group is that of a chunk's first row, the last that of its last."""
     low, high = places[:, 0], places[:, -1]
-    origin = (low + high) // 2
+    origin = (low + high) >> 1
     dtype = blocks.width.dtype
     leans = 2 * (origin[:, None] - blocks.peaks[None]).astype(dtype)
     steps = leans * blocks.width[None] - blocks.drop[None]
     filled = blocks.valid[:, 0][None]
-    rough = _outwards(steps, jnp.zeros_like(origin))
-    centre = jnp.argmax(jnp.where(filled, rough, -jnp.inf), -1).astype(jnp.int32)
-    levels, distances = _outwards(steps, centre), _outwards(jnp.broadcast_to(blocks.width[None], steps.shape), centre)
+    rough = _before(steps)
+    rough = jnp.where(filled, rough, -jnp.inf)
+    centre = _first(rough == rough.max(-1, keepdims=True))
+    both = jnp.stack([steps, jnp.broadcast_to(blocks.width[None], steps.shape)])
+    levels, distances = _outwards(both, centre)
     lead = lambda row: 2 * (row - origin[:, None]).astype(dtype)
-    needed = lambda row: _needed(blocks, levels, leans, distances, lead(row[:, None]), reach)
-    first, beyond = jnp.argmax(needed(low), -1), jnp.argmax(needed(high)[:, ::-1], -1)
+    needed = _needed(blocks, levels, leans, distances, jnp.stack([lead(low[:, None]), lead(high[:, None])]), reach)
     groups = blocks.width.size // GROUP
-    last = groups - beyond
+    first, last = _first(needed[0]), groups - _first(needed[1, :, ::-1])
     if whole:
-        block = blocks.offsets.shape[-1] * GROUP
-        first, last = jnp.where(low == 0, 0, first), jnp.where(high == count - 1, (count + block - 1) // block, last)
-    by_group = (x.reshape(-1, groups, GROUP) for x in (levels, leans, distances))
-    return Chunks(*by_group, lead(places), first.astype(jnp.int32), last.astype(jnp.int32))
+        used = blocks.valid[:, 0].reshape(groups, GROUP)[:, 0].sum(dtype=jnp.int32)
+        first, last = jnp.where(low == 0, 0, first), jnp.where(high == count - 1, used, last)
+    heads = jnp.stack([x.reshape(-1, groups, GROUP) for x in (levels, leans, distances)], 2)
+    return Chunks(heads, lead(places), jnp.stack([first, last], -1))
+
+
+def _first(hit: Array) -> Array:
+    """The first place along the last axis that is hit, 0 where none is; argmax takes long to compile."""
+    places = jnp.arange(hit.shape[-1], dtype=jnp.int32)
+    found = jnp.where(hit, places.reshape((1,) * (hit.ndim - 1) + (-1,)), hit.shape[-1]).min(-1)
+    return jnp.where(found < hit.shape[-1], found, 0)
 
 
 def _needed(blocks: _Blocks, levels: Array, leans: Array, distances: Array, lead: Array, reach: float) -> Array:
-    """Which groups may hold such a weight, `(c, g)`: the largest logit of a block is bounded by its line."""
-    filled = blocks.valid[:, 0][None]
-    widest = jnp.where(blocks.valid, blocks.offsets, 0).max(-1)[None]
-    lowest = jnp.where(blocks.valid, blocks.bends, 0).min(-1)[None]
-    at = levels + lead * distances
-    least = jnp.where(filled, at, -jnp.inf).max(-1, keepdims=True)
-    slack = reach + 1e-4 * (jnp.abs(at) + jnp.abs(least))  # for rounding
-    near = filled & (at + jnp.maximum((leans + lead) * widest, 0) - lowest >= least - slack)
-    return near.reshape(at.shape[0], -1, GROUP).any(-1)
+    """Which groups may hold such a weight, `(2, c, g)`: the largest logit of a block is bounded by its line."""
+    filled = blocks.valid[:, 0][None, None]
+    widest = jnp.where(blocks.valid, blocks.offsets, 0).max(-1)[None, None]
+    lowest = jnp.where(blocks.valid, blocks.bends, 0).min(-1)[None, None]
+    at = levels[None] + lead * distances[None]
+    top = jnp.where(filled, at, -jnp.inf).max(-1, keepdims=True)
+    slack = reach + 1e-4 * (jnp.abs(at) + jnp.abs(top))  # for rounding
+    near = filled & (at + jnp.maximum((leans[None] + lead) * widest, 0) - lowest >= top - slack)
+    return near.reshape(*at.shape[:2], -1, GROUP).any(-1)
 
 
 def flat(band: Band, x: Any) -> Array:
     """A field of the keys, `(n, ...)`, as the band has it, `(g, GROUP b, ...)`."""
-    x = jnp.pad(x, ((0, band.count - x.shape[0]), *((0, 0),) * (x.ndim - 1)))
+    x = jnp.pad(x, ((0, band.peaks.size - x.shape[0]), *((0, 0),) * (x.ndim - 1)))
     return x.reshape(*band.peaks.shape, *x.shape[1:])

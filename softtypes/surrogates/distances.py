@@ -5,12 +5,13 @@
 Their rises from key to key are summed as such: the difference of two sums would have no digits left.
 """
 
-import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
+from numpy.polynomial import Polynomial
 
 from softtypes.surrogates import windows
 from softtypes.surrogates.modes import Mode
@@ -47,7 +48,7 @@ def _powers(dtype) -> np.ndarray:
     """Coefficients of q, q^2, ... in f, on [0, 1]."""
     degree = 9 if jnp.finfo(dtype).bits <= 32 else 19
     chebyshev = np.polynomial.chebyshev.Chebyshev.interpolate(lambda q: 2 / (1 + q), degree, (0, 1))
-    return chebyshev.convert(kind=np.polynomial.Polynomial, domain=(-1, 1), window=(-1, 1)).coef
+    return chebyshev.convert(kind=Polynomial, domain=(-1, 1), window=(-1, 1)).coef
 
 
 def _logistic(gaps: Array, counted: Array) -> Lacks:
@@ -89,76 +90,89 @@ def _logistic_rises(powers: Array, rates: np.ndarray, masses, moments, gaps: Arr
 FACTORS = {"c0": (1, (1.0,)), "c1": (2, (1.0, 1 / 2)), "c2": (3, (1.0, 9 / 8, 3 / 8))}
 
 
-class _Parts(NamedTuple):
-    """The parts of windows on the two sides of points, with the moments of their keys, `(2, ..., 2, n, a)`."""
-
-    distance: Array  # (2, ..., 2, n), of the parts' origins from the points
-    outwards: Array  # (2, ..., 1, 1), whether keys lie beyond the origin, 1, or before it, -1
-    sums: Array
-
-    def times_distance(self) -> "_Parts":
-        """Of terms times v."""
-        distance, outwards = self.distance[..., None], self.outwards[..., None]
-        return self._replace(sums=distance * self.sums[..., :-1] + outwards * self.sums[..., 1:])
-
-    def times_rest(self) -> "_Parts":
-        """Of terms times `1 - v`."""
-        rest, outwards = 1 - self.distance[..., None], self.outwards[..., None]
-        return self._replace(sums=rest * self.sums[..., :-1] - outwards * self.sums[..., 1:])
-
-    def total(self, coefficients) -> Array:
-        """Of terms times a polynomial in v, `(..., 2, n)`."""
-        parts, out = self, coefficients[0] * self.sums[..., 0]
-        for coefficient in coefficients[1:]:
-            parts = parts.times_distance()
-            out = out + coefficient * parts.sums[..., 0]
-        return out.sum(0)
-
-
 def _compact(factors: tuple, keys: Array, gaps: Array, counted: Array, unit: Array, reach: float) -> Lacks:
+    """From windows on either side of each gap: of keys in reach of both its ends, and of keys in reach of one alone.
+
+    Over a gap the distances of those in reach of both change smoothly, those of the others lose all they lack.
+    """
     table = windows.table(keys, unit, None, counted, degree=factors[0] + len(factors[1]))
-    own, edges = windows.places_of(keys), windows.edges(keys, jnp.ones_like(keys), unit)
-    window = jnp.stack([jnp.stack([own, own], -2), edges])
-    sums = _lacking(factors, _parts(table, keys, jnp.stack([keys, keys], -2), unit, window)).sum(-2)
-    rises = _rises(factors, *lax.stop_gradient((table, keys, gaps / reach, unit)), edges)
-    return Lacks(reach * sums, jnp.where(own < keys.shape[-1] - 1, reach * rises, 0))
+    following = jnp.roll(keys, -1, -1)
+    parts = _parts(table, keys, jnp.stack([keys, following], -2), unit, _windows(keys, unit))
+    lacking = _lacking(factors, parts)
+    left, right = lacking.sum(0)[..., 0, :], lacking.sum(0)[..., 1, :]  # that of the gap's upper end
+    shared = _Parts(parts.distance[:, 0], parts.outwards[:, 0], tuple(x[:, 0] for x in parts.moments))
+    change = reach * lax.stop_gradient(_gained(factors, shared, gaps[..., None, :] / reach) - lacking[1])
+    rises = change[..., 0, :] - change[..., 1, :]
+    last = windows.places_of(keys) == keys.shape[-1] - 1
+    return Lacks(reach * (left + jnp.roll(right, 1, -1)), jnp.where(last, 0, rises))
 
 
-def _rises(factors: tuple, table: Array, keys: Array, gaps: Array, unit: Array, edges: Array) -> Array:
-    """Keys that stay in reach gain a polynomial in their distance and the gap; those that fall out of it lose all."""
-    last = windows.places_of(keys) + 1
-    ahead = lambda x: jnp.concatenate([x[..., 1:], x[..., -1:]], -1)
-    points, middle = jnp.stack([keys, ahead(keys)], -2), jnp.stack([last, last], -2)
+def _windows(keys: Array, unit: Array) -> Array:
+    """Their near and far ends, `(2, 2, ..., 2, n)`; after the last key comes the right side of the first."""
+    own = windows.places_of(keys)
+    edges = windows.edges(keys, jnp.ones_like(keys), unit)
     lower, upper = edges[..., 0, :], edges[..., 1, :]
-    near = jnp.stack([jnp.minimum(ahead(lower), last), jnp.maximum(upper, last)], -2)
-    far = jnp.stack([jnp.minimum(lower, near[..., 0, :]), jnp.maximum(ahead(upper), near[..., 1, :])], -2)
-    staying = _parts(table, keys, points, unit, jnp.stack([middle, near])).total(_gained(factors, gaps[..., None, :]))
-    change = staying - _lacking(factors, _parts(table, keys, points, unit, jnp.stack([near, far])))
-    return change[..., 0, :] - change[..., 1, :]
+    last = own == keys.shape[-1] - 1
+    after = own + 1
+    near = jnp.where(last, lower, jnp.roll(lower, -1, -1)), jnp.where(last, 0, jnp.maximum(upper, after))
+    middle, near = jnp.stack([after, jnp.where(last, 0, after)], -2), jnp.stack(near, -2)
+    far = jnp.stack([lower, jnp.roll(upper, -1, -1)], -2)
+    return jnp.stack([jnp.stack([middle, near]), jnp.stack([near, far])])
+
+
+class _Parts(NamedTuple):
+    """Windows in two parts, with the moments of their keys about an origin: of the near part the farthest key."""
+
+    distance: Array  # (2, 2, ..., 2, n), of the origin
+    outwards: Array  # (2, ..., 1), whether keys lie beyond the origin, 1, or before it, -1
+    moments: tuple[Array, ...]
 
 
 def _parts(table: Array, keys: Array, points: Array, unit: Array, ends: Array) -> _Parts:
-    """Windows from the near ends `ends[0]` to the far ones, to the left and to the right of points `(..., 2, n)`."""
+    """Windows from the near ends to the far ones, to the left and to the right of points `(..., 2, n)`."""
     origin, sums = windows.moments(table, ends)
-    side = 1 - 2 * lax.broadcasted_iota(keys.dtype, points.shape, points.ndim - 2)
-    unit = unit if unit.ndim == 0 else unit[None, ..., None]
-    gap = side[None] * (points[None] - lax.stop_gradient(windows.entries(keys, origin)))
+    side = 1 - 2 * lax.broadcasted_iota(keys.dtype, origin.shape, origin.ndim - 2)
+    points, unit = points[None, None], unit if unit.ndim == 0 else unit[None, None, ..., None]
+    gap = side * (points - lax.stop_gradient(windows.entries(keys, origin)))
     near = gap <= 1.0001 * unit  # or else the part is empty
-    outwards = jnp.asarray([-1, 1], keys.dtype).reshape(2, *(1,) * points.ndim)
-    return _Parts(ratio(jnp.where(near, gap, 0), unit), outwards, sums[..., 0, :])
+    outwards = jnp.asarray([-1, 1], keys.dtype).reshape(2, *(1,) * (gap.ndim - 1))
+    return _Parts(ratio(jnp.where(near, gap, 0), unit), outwards, tuple(jnp.moveaxis(sums[..., 0, :], -1, 0)))
+
+
+def _times(parts: _Parts, constant: int, slope: int) -> _Parts:
+    """Of terms times `constant + slope v`."""
+    here, outwards = constant + slope * parts.distance, slope * parts.outwards
+    pairs = zip(parts.moments[:-1], parts.moments[1:], strict=True)
+    return parts._replace(moments=tuple(here * low + outwards * high for low, high in pairs))
+
+
+def _total(parts: _Parts, coefficients: Sequence[float]) -> Array:
+    """Of terms times a polynomial in v, over both parts."""
+    out = coefficients[0] * parts.moments[0]
+    for coefficient in coefficients[1:]:
+        parts = _times(parts, 0, 1)
+        out = out + coefficient * parts.moments[0]
+    return out.sum(0)
 
 
 def _lacking(factors: tuple, parts: _Parts) -> Array:
-    parts = parts.times_distance()
-    for _ in range(factors[0]):
-        parts = parts.times_rest()
-    return parts.total(factors[1])
+    return _falling(factors[0], _times(parts, 0, 1), factors[1])
 
 
-def _gained(factors: tuple, gap: Array) -> list[Array]:
-    """The coefficients of `lack(v + gap) - lack(v)` as a polynomial in v."""
-    power, rest = factors
-    polynomial = np.polynomial.Polynomial([0, 1]) * np.polynomial.Polynomial([1, -1]) ** power
-    lack = (polynomial * np.polynomial.Polynomial(rest)).coef
-    each = lambda b: [math.comb(a, b) * lack[a] for a in range(b + 1, lack.size)]
-    return [gap * sum(float(c) * gap**i for i, c in enumerate(each(b))) for b in range(lack.size - 1)]
+def _falling(power: int, parts: _Parts, rest: Sequence[float]) -> Array:
+    """Of terms times `(1 - v)^power` and a polynomial; as factors, which keep their digits near 1."""
+    for _ in range(power):
+        parts = _times(parts, 1, -1)
+    return _total(parts, rest)
+
+
+def _gained(factors: tuple, parts: _Parts, gap: Array) -> Array:
+    """The integral of the slope over the gap, of degree 5 at most: by Gauss's three nodes."""
+    power, rest = factors[0] - 1, Polynomial([0, 1]) * Polynomial(factors[1])
+    slope = Polynomial([1, -1]) * rest.deriv() - factors[0] * rest  # over (1 - v)^power
+    nodes, weights = np.polynomial.legendre.leggauss(3)
+    axes = (-1,) + (1,) * gap.ndim
+    nodes, weights = (x.astype(gap.dtype).reshape(axes) for x in ((1 + nodes) / 2, weights / 2))
+    shifts = jnp.stack([nodes * gap[None]] * 2)
+    parts = _Parts(parts.distance[:, None] + shifts, parts.outwards[:, None], tuple(x[:, None] for x in parts.moments))
+    return gap * (weights * _falling(power, parts, slope.coef.tolist())).sum(0)

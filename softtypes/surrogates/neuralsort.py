@@ -31,17 +31,17 @@ class NeuralSort(Algorithm):
     def expected(self, row: Row, request: Request, values: Array, softness: Softness, mode: Mode) -> Array:
         if request.kind != "sort" or row.keys.shape[-1] <= SMALL:
             return super().expected(row, request, values, softness, mode)
-        ordered, order = _ascending(row, softness, mode)
-        means = _by_row(partial(_means, mode), ordered, jnp.take_along_axis(values, order, -1))
+        keys, values = _ascending(row, row.keys, values)
+        means = _by_row(partial(_means, mode), _ordered(row, keys, softness, mode), values)
         return jnp.take_along_axis(means, request.positions, -1)
 
     def ranks(self, row: Row, softness: Softness, mode: Mode) -> Array:
         """The columns of the weights, renormalised, average the ranks; an empty column leaves the exact rank."""
-        places = (inverse(row.order) - row.start) % row.order.shape[-1]
+        places = inverse(row.order) - row.start
         if row.keys.shape[-1] <= SMALL:
             return self._ranks_by_matrix(row, softness, mode, 1 + places)
-        ranks = _by_row(partial(_ranks, mode), _ascending(row, softness, mode)[0])
-        return jnp.take_along_axis(ranks, places, -1)
+        ranks = _by_row(partial(_ranks, mode), _ordered(row, _ascending(row, row.keys)[0], softness, mode))
+        return jnp.take_along_axis(ranks, places, -1, mode="clip")
 
     def _ranks_by_matrix(self, row: Row, softness: Softness, mode: Mode, exact: Array) -> Array:
         places = positions_along(row) * jnp.ones_like(row.order)
@@ -69,23 +69,22 @@ class Ordered(NamedTuple):
     """Keys in ascending order, those that count first, in units of the softness."""
 
     places: Array  # (..., n), the keys
-    bends: Array  # (..., n), what the logits of the row at a key's own place change by if keys do; only to be differentiated
+    bends: Array  # (..., n), what changes the logits as keys do, in the row of a key's own place
     gaps: Array  # (..., n), from each to the next; not to be differentiated, as the rest
     rises: Array  # (..., n), of what soft distances lack of hard ones
     count: Array  # (..., 1)
 
 
-def _ascending(row: Row, softness: Softness, mode: Mode) -> tuple[Ordered, Array]:
-    """The keys in order, and their order.
+def _ascending(row: Row, *arrays: Array) -> list[Array]:
+    """Arrays in ascending order of the keys that count, the last of them repeated."""
+    places = row.start + jnp.clip(positions_along(row), 0, jnp.maximum(row.count - 1, 0))
+    order = jnp.take_along_axis(row.order, places, -1, mode="clip")
+    return [jnp.take_along_axis(x, order, -1, mode="promise_in_bounds") for x in arrays]
 
-    Logits change by `(2 p + 1 - n) du_j - dA_j`, and by a constant of the row, which its weights don't see.
-    """
-    n = row.keys.shape[-1]
-    places = positions_along(row)
-    order = jnp.take_along_axis(row.order, (row.start + places) % n, -1)
-    within = jnp.clip(places, 0, jnp.maximum(row.count - 1, 0))
-    keys = jnp.take_along_axis(row.keys, jnp.take_along_axis(order, within, -1), -1)  # ascending throughout
-    counted = (places < row.count).astype(keys.dtype)
+
+def _ordered(row: Row, keys: Array, softness: Softness, mode: Mode) -> Ordered:
+    """Logits change by `(2 p + 1 - n) du_j - dA_j`, and by a constant of the row, which its weights don't see."""
+    counted = (positions_along(row) < row.count).astype(keys.dtype)
     unit = jnp.asarray(softness, keys.dtype)
     gap = jnp.diff(keys, append=keys[..., -1:], axis=-1)
     near = gap < FAR * unit
@@ -94,7 +93,7 @@ def _ascending(row: Row, softness: Softness, mode: Mode) -> tuple[Ordered, Array
     visible = jnp.abs(keys) < unit * float(jnp.finfo(keys.dtype).max) ** 0.5
     scaled = ratio(jnp.where(visible, keys, 0), unit)
     bends = sums + 2 * jnp.cumsum(scaled, -1) - scaled
-    return Ordered(scaled, bends, *lax.stop_gradient((gaps, rises)), row.count), order
+    return Ordered(scaled, bends, *lax.stop_gradient((gaps, rises)), row.count)
 
 
 def _by_row(fn: Callable, ordered: Ordered, *arrays: Array) -> Array:
@@ -134,14 +133,14 @@ def _ranks(mode: Mode, keys: Ordered) -> Array:
     level = band.solved(power, out, fields, fields.places[..., None][..., :0])[0]
     if power == 0:
         out = _scaled_columns(out, level)
-    rows = 2 * (there.astype(level.dtype)[..., None],)
-    total, lean = (x.reshape(-1)[:n] for x in band.column_sums(power, ((0, 0), (0, 1)), out, fields, level, rows))
+    rows = jnp.stack([there.astype(level.dtype)] * 2, -1)
+    total, lean = band.column_sums(power, ((0, 0), (0, 1)), out, fields, level, rows).reshape(-1, 2)[:n].T
     mean = 1 + out.peaks.reshape(-1)[:n].astype(lean.dtype) + ratio(lean, jnp.where(total > 0, total, 1)) / 2
     return jnp.where(total > 0, mean, 1 + jnp.arange(n, dtype=mean.dtype))
 
 
 def _scaled_columns(out: band.Band, level: Array) -> band.Band:
     level = lax.stop_gradient(level)
-    tops = band.column_tops(out, level).reshape(out.keys.bends.shape)
+    tops = band.column_tops(out, level).reshape(out.bends.shape)
     held = tops > -float(jnp.finfo(level.dtype).max) ** 0.25
-    return out._replace(keys=out.keys._replace(bends=out.keys.bends + jnp.where(held, tops, 0)))
+    return out._replace(bends=out.bends + jnp.where(held, tops, 0))

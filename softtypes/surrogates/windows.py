@@ -46,10 +46,8 @@ def table(points: Array, unit: Array, values: Array | None, masses: Array, degre
     unit = unit if unit.ndim == 0 else unit[..., 0][None, None, None]
     near = (gap <= 1.0001 * unit) & present  # no window holds others, the powers of which might overflow
     distance = ratio(jnp.where(near, gap, 0), unit)
-    powers = [jnp.where(near, here[..., 1], 0)]
-    for _ in range(degree):
-        powers.append(powers[-1] * distance)
-    terms = jnp.stack(powers, -1)
+    mass = jnp.where(near, here[..., 1], 0)
+    terms = jnp.stack([mass * distance**power for power in range(degree + 1)], -1)
     kinds = [terms]
     if values is not None:
         kinds.append(terms * jnp.where(near, here[..., 2] - origin[..., 2], 0)[..., None])
