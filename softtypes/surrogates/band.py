@@ -31,16 +31,20 @@ GROUP = 4  # blocks in a group
 class Chunks(NamedTuple):
     """Rows in c chunks of k, with the groups that they need."""
 
-    heads: Array  # (c, g, 3, GROUP), at a block's first key: the middle row's logit, lean, and distance from its largest
+    leans: Array  # (c, g, GROUP), of the middle row
+    heads: Array  # (c, g, 2, 2, GROUP), its logit at a block's first key, and that key's distance from its largest one
     leads: Array  # (c, k), twice the rows after the middle one
     ends: Array  # (c, 2), of the groups
 
 
 class Band(NamedTuple):
-    """Ascending keys in g groups of GROUP blocks of b keys, and the rows that they weigh in."""
+    """Ascending keys in g groups of GROUP blocks of b keys, and the rows that they weigh in.
 
-    offsets: Array  # (g, GROUP, b), of keys from their block's first one
-    bends: Array  # (g, GROUP, b), how far their logits fall below its, in the block's peak row
+    What logits are made of comes in two parts: few digits, which are summed and multiplied exactly, and the rest.
+    """
+
+    offsets: Array  # (g, 2, GROUP, b), of keys from their block's first one
+    bends: Array  # (g, 2, GROUP, b), how far their logits fall below its, in the block's peak row
     peaks: Array  # (g, GROUP b), that row
     chunks: Chunks
 
@@ -91,11 +95,13 @@ def _dot(a: Array, b: Array) -> Array:
 
 def _tile(band: Band, chunk: Chunks, g: Array) -> tuple[Array, Array]:
     """The logits of a chunk's rows over a group's keys and their leans, `(k, GROUP b)`."""
-    offset, bend, head = (_at(g, x) for x in (band.offsets, band.bends, chunk.heads))
-    level, slope, distance = head[:, :, None]
-    lead = chunk.leads[:, None]
-    spread = lambda x: jnp.broadcast_to(x, offset.shape).reshape(1, -1)
-    return spread(level + (slope * offset - bend)) + lead * spread(distance + offset), lead + spread(slope)
+    offset, bend, head, slope = (_at(g, x) for x in (band.offsets, band.bends, chunk.heads, chunk.leans))
+    level, distance = head[:, 0, :, None], head[:, 1, :, None]
+    lead, slope = chunk.leads[:, None], slope[:, None]
+    spread = lambda x: jnp.broadcast_to(x, offset.shape[1:]).reshape(1, -1)
+    line, place = level + (slope[None] * offset - bend), distance + offset
+    exact, rest = (spread(line[i]) + lead * spread(place[i]) for i in range(2))
+    return exact + rest, lead + spread(slope)
 
 
 def _at(g: Array, x: Array) -> Array:
@@ -321,21 +327,30 @@ def banded(gaps: Array, rises: Array, count: Array, places: Array, reach: float,
     width = gaps.sum(-1)
     tilt = jnp.round(rises.sum(-1) / jnp.where(width > 0, 2 * width, 1))
     limit = float(m * size)
-    tilt = jnp.clip(tilt, -limit, limit).astype(jnp.int32)  # half of it; the peak row is this much before the block
-    terms = (1 + 2 * (inner[None] + tilt[:, None])).astype(gaps.dtype) * gaps - rises
+    tilt = jnp.clip(tilt, -limit, limit).astype(jnp.int32)  # the peak row is this much before the block
+    gaps, rises = _split(gaps, width), _split(rises, width)
+    terms = (1 + 2 * (inner[None] + tilt[:, None])).astype(width.dtype)[None] * gaps - rises
     offsets, bends = _before(jnp.stack([gaps, terms]))
-    blocks = _Blocks(start - tilt, width, terms.sum(-1), offsets, bends, valid)
+    blocks = _Blocks(start - tilt, gaps.sum(-1), terms.sum(-1), offsets.sum(0), bends.sum(0), valid)
     chunks = _chunks(blocks, places, count, reach, whole)
-    nowhere = float(jnp.finfo(gaps.dtype).max) ** 0.5
-    grouped = lambda x: x.reshape(groups, GROUP, size)
+    nowhere = jnp.asarray([float(jnp.finfo(width.dtype).max) ** 0.5, 0], width.dtype)[:, None, None]
+    grouped = lambda x: jnp.swapaxes(x.reshape(2, groups, GROUP, size), 0, 1)
     peaks = jnp.broadcast_to(blocks.peaks[:, None], (m, size)).reshape(groups, -1)
-    return Band(grouped(offsets), grouped(jnp.where(valid, bends, nowhere)), peaks, chunks)
+    return Band(grouped(offsets), grouped(jnp.where(valid[None], bends, nowhere)), peaks, chunks)
+
+
+def _split(x: Array, width: Array) -> Array:
+    """Multiples of a power of two, some thousandth of the block's width, and the rest: `(2, m, b)`."""
+    half = (jnp.finfo(x.dtype).nmant + 1) // 2
+    large = (1.5 * 2.0**half) * width[:, None]
+    few = (x + large) - large
+    return jnp.stack([few, x - few])
 
 
 class _Blocks(NamedTuple):
     peaks: Array  # (m,)
-    width: Array  # (m,)
-    drop: Array  # (m,), of the logits of the peak row over the block
+    width: Array  # (2, m)
+    drop: Array  # (2, m), of the logits of the peak row over the block
     offsets: Array  # (m, b)
     bends: Array  # (m, b)
     valid: Array  # (m, b)
@@ -348,10 +363,11 @@ def _before(x: Array) -> Array:
 
 
 def _outwards(steps: Array, centre: Array) -> Array:
-    """Sums of `steps` `(r, c, m)` from the centre to before each place; negative towards the left."""
+    """Sums of `steps` `(..., c, m)` from the centre to before each place; negative towards the left."""
     after = jnp.arange(steps.shape[-1], dtype=jnp.int32)[None] >= centre[:, None]
-    right, left = jnp.where(after[None], steps, 0), jnp.where(after[None], 0, steps)
-    return _before(right) + _before(left) - left.sum(-1, keepdims=True)
+    after = after.reshape((1,) * (steps.ndim - 2) + after.shape)
+    right, left = jnp.where(after, steps, 0), jnp.where(after, 0, steps)
+    return _before(right) - jnp.flip(_before(jnp.flip(left, -1)) + jnp.flip(left, -1), -1)
 
 
 def _chunks(blocks: _Blocks, places: Array, count: Array, reach: float, whole: bool) -> Chunks:
@@ -360,22 +376,20 @@ def _chunks(blocks: _Blocks, places: Array, count: Array, reach: float, whole: b
     origin = (low + high) >> 1
     dtype = blocks.width.dtype
     leans = 2 * (origin[:, None] - blocks.peaks[None]).astype(dtype)
-    steps = leans * blocks.width[None] - blocks.drop[None]
-    filled = blocks.valid[:, 0][None]
-    rough = _before(steps)
-    rough = jnp.where(filled, rough, -jnp.inf)
+    widths = jnp.broadcast_to(blocks.width[:, None], (2, *leans.shape))
+    steps = leans[None] * widths - blocks.drop[:, None]
+    rough = jnp.where(blocks.valid[:, 0][None], _before(steps.sum(0)), -jnp.inf)
     centre = _first(rough == rough.max(-1, keepdims=True))
-    both = jnp.stack([steps, jnp.broadcast_to(blocks.width[None], steps.shape)])
-    levels, distances = _outwards(both, centre)
+    heads = _outwards(jnp.stack([steps, widths], 1), centre)
     lead = lambda row: 2 * (row - origin[:, None]).astype(dtype)
-    needed = _needed(blocks, levels, leans, distances, jnp.stack([lead(low[:, None]), lead(high[:, None])]), reach)
-    groups = blocks.width.size // GROUP
+    needed = _needed(blocks, heads.sum(0), leans, jnp.stack([lead(low[:, None]), lead(high[:, None])]), reach)
+    groups = needed.shape[-1]
     first, last = _first(needed[0]), groups - _first(needed[1, :, ::-1])
     if whole:
         used = blocks.valid[:, 0].reshape(groups, GROUP)[:, 0].sum(dtype=jnp.int32)
         first, last = jnp.where(low == 0, 0, first), jnp.where(high == count - 1, used, last)
-    heads = jnp.stack([x.reshape(-1, groups, GROUP) for x in (levels, leans, distances)], 2)
-    return Chunks(heads, lead(places), jnp.stack([first, last], -1))
+    heads = jnp.moveaxis(heads.reshape(2, 2, -1, groups, GROUP), (2, 3), (0, 1))
+    return Chunks(leans.reshape(-1, groups, GROUP), heads, lead(places), jnp.stack([first, last], -1))
 
 
 def _first(hit: Array) -> Array:
@@ -385,12 +399,12 @@ def _first(hit: Array) -> Array:
     return jnp.where(found < hit.shape[-1], found, 0)
 
 
-def _needed(blocks: _Blocks, levels: Array, leans: Array, distances: Array, lead: Array, reach: float) -> Array:
+def _needed(blocks: _Blocks, heads: Array, leans: Array, lead: Array, reach: float) -> Array:
     """Which groups may hold such a weight, `(2, c, g)`: the largest logit of a block is bounded by its line."""
     filled = blocks.valid[:, 0][None, None]
     widest = jnp.where(blocks.valid, blocks.offsets, 0).max(-1)[None, None]
     lowest = jnp.where(blocks.valid, blocks.bends, 0).min(-1)[None, None]
-    at = levels[None] + lead * distances[None]
+    at = heads[:1] + lead * heads[1:]
     top = jnp.where(filled, at, -jnp.inf).max(-1, keepdims=True)
     slack = reach + 1e-4 * (jnp.abs(at) + jnp.abs(top))  # for rounding
     near = filled & (at + jnp.maximum((leans[None] + lead) * widest, 0) - lowest >= top - slack)

@@ -15,7 +15,7 @@ from softtypes.surrogates.modes import Mode
 from softtypes.surrogates.ratio import Softness, ratio
 
 SMALL = 256  # up to this many entries the matrix of weights is as quick, and compiles sooner
-FAR = 4096.0  # softnesses: neighbours farther apart than this don't see each other in any dtype
+FAR = 1024.0  # softnesses: neighbours farther apart than this don't see each other in any dtype
 
 
 class NeuralSort(Algorithm):
@@ -141,6 +141,6 @@ def _ranks(mode: Mode, keys: Ordered) -> Array:
 
 def _scaled_columns(out: band.Band, level: Array) -> band.Band:
     level = lax.stop_gradient(level)
-    tops = band.column_tops(out, level).reshape(out.bends.shape)
-    held = tops > -float(jnp.finfo(level.dtype).max) ** 0.25
-    return out._replace(bends=out.bends + jnp.where(held, tops, 0))
+    tops = band.column_tops(out, level)
+    tops = jnp.where(tops > -float(jnp.finfo(level.dtype).max) ** 0.25, tops, 0).reshape(out.bends[:, 0].shape)
+    return out._replace(bends=out.bends.at[:, 1].add(tops))
