@@ -15,12 +15,14 @@ nearest to where the key's block has its peak, and fields u and k that only thei
 derivatives of sums over tiles are sums over tiles, of weights' slopes times powers of the lean.
 """
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 
 from softtypes.surrogates.adjoint import linear
@@ -50,37 +52,46 @@ class Band(NamedTuple):
 
 
 class Fields(NamedTuple):
-    """What the logits' derivatives are made of, `(g, GROUP b)`."""
+    """What the logits' derivatives are made of: a change of the logarithm of the scale changes them by themselves."""
 
-    places: Array
-    bends: Array
-
-
-# Weights of logits above a row's threshold: the exponential, power 0, or max(x, 0)^power. Kinds are pairs of how often
-# weights are differentiated and of the power of the lean they are taken times.
-
-POWERS = {"smooth": 0, "c0": 1, "c1": 2, "c2": 3}
-Kinds = tuple[tuple[int, int], ...]
+    places: Array  # (g, GROUP b)
+    bends: Array  # (g, GROUP b)
+    scale: Array | None  # 0-d; None if it is not differentiated
 
 
-def _weight(power: int, order: int, x: Array) -> Array:
+class Kind(NamedTuple):
+    """Weights k of logits x above a threshold: the derivative of `x^logit k(x)` of an order, times a power of the lean."""
+
+    order: int = 0
+    lean: int = 0
+    logit: int = 0
+
+    def slope(self, lean: int = 0, logit: int = 0) -> "Kind":
+        """The derivative, times further powers."""
+        return Kind(self.order + 1, self.lean + lean, self.logit + logit)
+
+
+Kinds = tuple[Kind, ...]
+POWERS = {"smooth": 0, "c0": 1, "c1": 2, "c2": 3}  # k is max(x, 0)^power, or the exponential for power 0
+
+
+def _weight(power: int, kind: Kind, x: Array) -> Array:
+    order, degree = kind.order, power + kind.logit
     if power == 0:
-        return jnp.exp(x)
-    factor = 1.0
-    for i in range(order):
-        factor *= power - i
+        terms = (math.comb(order, i) * math.perm(degree, i) * x ** (degree - i) for i in range(min(order, degree) + 1))
+        return jnp.exp(x) * sum(terms) if degree else jnp.exp(x)
     above = x > 0  # at 0 maximum would pass on half a gradient
-    return factor * jnp.where(above, jnp.where(above, x, 0) ** max(power - order, 0), 0)
+    return math.perm(degree, order) * jnp.where(above, jnp.where(above, x, 0) ** max(degree - order, 0), 0)
 
 
 def _weighted(power: int, kinds: Kinds, logits: Array, lean: Array, product: Callable, other: Array) -> Array:
     """`product(weights, other)` of each kind with its share of the columns of `other`; one product where kinds agree."""
     width = other.shape[-1] // len(kinds)
-    kinds = tuple((order if power else 0, degree) for order, degree in kinds)
+    kinds = tuple(kind if power or kind.logit else kind._replace(order=0) for kind in kinds)
     out: dict[int, Array] = {}
     for kind in dict.fromkeys(kinds):
         here = [i for i, own in enumerate(kinds) if own == kind]
-        weights = _weight(power, kind[0], logits) * (lean ** kind[1] if kind[1] else 1)
+        weights = _weight(power, kind, logits) * (lean**kind.lean if kind.lean else 1)
         sums = product(weights, jnp.concatenate([other[:, i * width : (i + 1) * width] for i in here], -1))
         out |= {i: sums[:, place * width : (place + 1) * width] for place, i in enumerate(here)}
     return jnp.concatenate([out[i] for i in range(len(kinds))], -1)
@@ -156,25 +167,37 @@ def row_sums(power: int, kinds: Kinds, band: Band, fields: Fields, level: Array,
 def _row_sums_jvp(power, kinds, primals, tangents):
     band, fields, level, columns = primals
     _, dfields, dlevel, dcolumns = tangents
-    both = row_sums(power, kinds + _slopes(kinds), band, fields, level, jnp.concatenate([columns, columns], -1))
+    slopes = tuple(kind.slope() for kind in kinds)
+    both = row_sums(power, kinds + slopes, band, fields, level, jnp.concatenate([columns, columns], -1))
     sums, slopes = jnp.split(both, 2, -1)
     return sums, _moved(power, kinds, band, fields, level, columns, dfields, dcolumns) - slopes * dlevel[..., None]
 
 
-def _slopes(kinds: Kinds, lean: int = 0) -> Kinds:
-    return tuple((order + 1, degree + lean) for order, degree in kinds)
+def _moving(kinds: Kinds, fields: Fields) -> tuple[Kinds, list[Array]]:
+    """The kinds that fields move, and the fields: `x f' = (x f)' - f`, of which the last is left to the caller."""
+    moves = [(1, 0), (0, 0), (0, 1)][: 2 if fields.scale is None else 3]
+    every = tuple(kind.slope(*move) for move in moves for kind in kinds)
+    return every, [fields.places, fields.bends, *([] if fields.scale is None else [fields.scale[None, None]])]
+
+
+def _times_order(kinds: Kinds, x: Array) -> Array:
+    """By one more than the order of each kind's share."""
+    orders = np.repeat([1.0 + kind.order for kind in kinds], x.shape[-1] // len(kinds))
+    return x * orders.astype(x.dtype).reshape((1,) * (x.ndim - 1) + (-1,))
 
 
 def _moved(power: int, kinds: Kinds, band, fields, level, columns, dfields: Fields, dcolumns: Array) -> Array:
     """The change of row sums with keys and columns, at fixed thresholds."""
-    moving = [field[..., None] * columns for field in dfields]
+    every, moving = _moving(kinds, dfields)
+    if dfields.scale is not None:
+        dcolumns = dcolumns - dfields.scale * _times_order(kinds, columns)
     change = _linear_sums(
         (row_sums, column_sums),
-        (power, kinds + _slopes(kinds, 1) + _slopes(kinds), band, fields, level),
-        jnp.concatenate([dcolumns, *moving], -1),
+        (power, kinds + every, band, fields, level),
+        jnp.concatenate([dcolumns, *(field[..., None] * columns for field in moving)], -1),
         level.shape,
     )
-    return sum(jnp.split(change, 3, -1))
+    return sum(jnp.split(change, 1 + len(moving), -1))
 
 
 def _linear_sums(fns: tuple[Callable, Callable], args: tuple, x: Array, shape: tuple[int, ...]) -> Array:
@@ -193,16 +216,17 @@ def column_sums(power: int, kinds: Kinds, band: Band, fields: Fields, level: Arr
 def _column_sums_jvp(power, kinds, primals, tangents):
     band, fields, level, rows = primals
     _, dfields, dlevel, drows = tangents
-    args = band, fields, level
-    every = kinds + _slopes(kinds, 1) + _slopes(kinds)
-    sums, places, bends = jnp.split(column_sums(power, every, *args, jnp.concatenate([rows] * 3, -1)), 3, -1)
+    every, moving = _moving(kinds, dfields)
+    all_rows = jnp.concatenate([rows] * (1 + len(moving)), -1)
+    sums, *moved = jnp.split(column_sums(power, kinds + every, band, fields, level, all_rows), 1 + len(moving), -1)
     change = _linear_sums(
         (column_sums, row_sums),
-        (power, kinds + _slopes(kinds), *args),
+        (power, kinds + tuple(kind.slope() for kind in kinds), band, fields, level),
         jnp.concatenate([drows, -dlevel[..., None] * rows], -1),
         band.peaks.shape,
     )
-    return sums, sum(jnp.split(change, 2, -1)) + dfields.places[..., None] * places + dfields.bends[..., None] * bends
+    change = sum(jnp.split(change, 2, -1)) + sum(field[..., None] * x for field, x in zip(moving, moved, strict=True))
+    return sums, change if dfields.scale is None else change - dfields.scale * _times_order(kinds, sums)
 
 
 # Thresholds and means
@@ -232,10 +256,10 @@ def _solved_jvp(power, primals, tangents):
     level, mean = solved(power, band, fields, values)
     columns, mass, centre = _with_ones(values), 1, mean
     if power:
-        slope = row_sums(power, ((1, 0),), band, fields, level, columns)
+        slope = row_sums(power, (Kind(order=1),), band, fields, level, columns)
         mass, centre = slope[..., 0], slope[..., 1:] / slope[..., :1]
     dcolumns = jnp.concatenate([jnp.zeros((*values.shape[:-1], 1), values.dtype), dvalues], -1)
-    change = _moved(power, ((0, 0),), band, fields, level, columns, dfields, dcolumns)
+    change = _moved(power, (Kind(),), band, fields, level, columns, dfields, dcolumns)
     return (level, mean), (change[..., 0] / mass, change[..., 1:] - centre * change[..., :1])
 
 
@@ -276,7 +300,7 @@ def _root(power: int, sweep: Callable, none: Array) -> tuple[Array, Array]:
 
     start = none[:, 0] - 1, (none[:, 0] == 0).any(), jnp.int32(0)
     level = top + lax.while_loop(lambda state: state[1] & (state[2] < 64), climb, start)[0]
-    weigh = lambda sums, logits, column: sums + _dot(_weight(power, 0, logits - level[:, None]), column)
+    weigh = lambda sums, logits, column: sums + _dot(_weight(power, Kind(), logits - level[:, None]), column)
     return level, sweep(weigh, none)
 
 
@@ -333,7 +357,7 @@ def banded(gaps: Array, rises: Array, count: Array, places: Array, reach: float,
     offsets, bends = _before(jnp.stack([gaps, terms]))
     blocks = _Blocks(start - tilt, gaps.sum(-1), terms.sum(-1), offsets.sum(0), bends.sum(0), valid)
     chunks = _chunks(blocks, places, count, reach, whole)
-    nowhere = jnp.asarray([float(jnp.finfo(width.dtype).max) ** 0.5, 0], width.dtype)[:, None, None]
+    nowhere = jnp.asarray([float(jnp.finfo(width.dtype).max) ** 0.25, 0], width.dtype)[:, None, None]
     grouped = lambda x: jnp.swapaxes(x.reshape(2, groups, GROUP, size), 0, 1)
     peaks = jnp.broadcast_to(blocks.peaks[:, None], (m, size)).reshape(groups, -1)
     return Band(grouped(offsets), grouped(jnp.where(valid[None], bends, nowhere)), peaks, chunks)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
@@ -68,11 +69,12 @@ def _logits(row: Row, positions: Array, softness: Softness, mode: Mode) -> Array
 class Ordered(NamedTuple):
     """Keys in ascending order, those that count first, in units of the softness."""
 
-    places: Array  # (..., n), the keys
+    places: Array  # (..., n), the keys, but not their change with the softness
     bends: Array  # (..., n), what changes the logits as keys do, in the row of a key's own place
     gaps: Array  # (..., n), from each to the next; not to be differentiated, as the rest
     rises: Array  # (..., n), of what soft distances lack of hard ones
     count: Array  # (..., 1)
+    scale: Array | None  # (..., 1), minus the logarithm of the softness, if that is no constant
 
 
 def _ascending(row: Row, *arrays: Array) -> list[Array]:
@@ -90,18 +92,27 @@ def _ordered(row: Row, keys: Array, softness: Softness, mode: Mode) -> Ordered:
     near = gap < FAR * unit
     gaps = jnp.where(near, ratio(jnp.where(near, gap, 0), unit), FAR)
     sums, rises = lacks(keys, gaps, counted, unit, mode)
-    visible = jnp.abs(keys) < unit * float(jnp.finfo(keys.dtype).max) ** 0.5
-    scaled = ratio(jnp.where(visible, keys, 0), unit)
-    bends = sums + 2 * jnp.cumsum(scaled, -1) - scaled
-    return Ordered(scaled, bends, *lax.stop_gradient((gaps, rises)), row.count)
+    held = lax.stop_gradient(unit)
+    visible = jnp.abs(keys) < held * float(jnp.finfo(keys.dtype).max) * 1e-7  # or else they overflow
+    scaled = ratio(jnp.where(visible, keys, 0), held)
+    scale = None if isinstance(softness, float | int) else -_logarithm(unit) * jnp.ones_like(keys[..., :1])
+    bends = (sums if scale is None else sums - lax.stop_gradient(sums) * scale) + 2 * jnp.cumsum(scaled, -1) - scaled
+    return Ordered(scaled, bends, *lax.stop_gradient((gaps, rises)), row.count, scale)
+
+
+def _logarithm(unit: Array) -> Array:
+    """Its derivative alone is used: of no softness none."""
+    return jnp.log(jnp.where(unit > 0, unit, 1))
 
 
 def _by_row(fn: Callable, ordered: Ordered, *arrays: Array) -> Array:
     """`fn(ordered, *arrays)` for each row of the batch, one after the other."""
     batch = ordered.places.shape[:-1]
-    rows = [x.reshape(-1, x.shape[-1]) for x in (*ordered, *arrays)]
-    run = lambda row: fn(Ordered(*row[:4], row[4][0]), *row[5:])
-    out = run([x[0] for x in rows])[None] if math.prod(batch) == 1 else lax.map(run, rows)
+    rows = jax.tree.map(lambda x: x.reshape(-1, x.shape[-1]), (ordered, *arrays))
+    scalar = lambda x: None if x is None else x[0]
+    run = lambda row: fn(row[0]._replace(count=scalar(row[0].count), scale=scalar(row[0].scale)), *row[1:])
+    alone = math.prod(batch) == 1
+    out = run(jax.tree.map(lambda x: x[0], rows))[None] if alone else lax.map(run, rows)
     return out.reshape(*batch, out.shape[-1])
 
 
@@ -116,7 +127,7 @@ def _banded(mode: Mode, keys: Ordered, reach: float, *, whole: bool = False) -> 
     own = band.flat(out, jnp.arange(n, dtype=jnp.int32))
     scaled = band.flat(out, keys.places)
     bends = 2 * (out.peaks - own).astype(scaled.dtype) * scaled + band.flat(out, keys.bends)
-    return out, band.Fields(scaled, bends), places < keys.count
+    return out, band.Fields(scaled, bends, keys.scale), places < keys.count
 
 
 def _means(mode: Mode, keys: Ordered, values: Array) -> Array:
@@ -133,8 +144,9 @@ def _ranks(mode: Mode, keys: Ordered) -> Array:
     level = band.solved(power, out, fields, fields.places[..., None][..., :0])[0]
     if power == 0:
         out = _scaled_columns(out, level)
+    kinds = band.Kind(), band.Kind(lean=1)
     rows = jnp.stack([there.astype(level.dtype)] * 2, -1)
-    total, lean = band.column_sums(power, ((0, 0), (0, 1)), out, fields, level, rows).reshape(-1, 2)[:n].T
+    total, lean = band.column_sums(power, kinds, out, fields, level, rows).reshape(-1, 2)[:n].T
     mean = 1 + out.peaks.reshape(-1)[:n].astype(lean.dtype) + ratio(lean, jnp.where(total > 0, total, 1)) / 2
     return jnp.where(total > 0, mean, 1 + jnp.arange(n, dtype=mean.dtype))
 
@@ -142,5 +154,5 @@ def _ranks(mode: Mode, keys: Ordered) -> Array:
 def _scaled_columns(out: band.Band, level: Array) -> band.Band:
     level = lax.stop_gradient(level)
     tops = band.column_tops(out, level)
-    tops = jnp.where(tops > -float(jnp.finfo(level.dtype).max) ** 0.25, tops, 0).reshape(out.bends[:, 0].shape)
+    tops = jnp.where(tops > -float(jnp.finfo(level.dtype).max) ** 0.2, tops, 0).reshape(out.bends[:, 0].shape)
     return out._replace(bends=out.bends.at[:, 1].add(tops))
