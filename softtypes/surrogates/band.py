@@ -84,8 +84,11 @@ def _weight(power: int, kind: Kind, x: Array) -> Array:
     return math.perm(degree, order) * jnp.where(above, jnp.where(above, x, 0) ** max(degree - order, 0), 0)
 
 
-def _weighted(power: int, kinds: Kinds, logits: Array, lean: Array, product: Callable, other: Array) -> Array:
-    """`product(weights, other)` of each kind with its share of the columns of `other`; one product where kinds agree."""
+def _weighted(power: int, kinds: Kinds, logits: Array, lean: Array, product: Callable, other: Array, axis: int) -> Array:
+    """`product(weights, other)` of each kind with its share of the columns of `other`, along an axis.
+
+    Kinds that agree share one product.
+    """
     width = other.shape[-1] // len(kinds)
     kinds = tuple(kind if power or kind.logit else kind._replace(order=0) for kind in kinds)
     out: dict[int, Array] = {}
@@ -93,8 +96,8 @@ def _weighted(power: int, kinds: Kinds, logits: Array, lean: Array, product: Cal
         here = [i for i, own in enumerate(kinds) if own == kind]
         weights = _weight(power, kind, logits) * (lean**kind.lean if kind.lean else 1)
         sums = product(weights, jnp.concatenate([other[:, i * width : (i + 1) * width] for i in here], -1))
-        out |= {i: sums[:, place * width : (place + 1) * width] for place, i in enumerate(here)}
-    return jnp.concatenate([out[i] for i in range(len(kinds))], -1)
+        out |= dict(zip(here, jnp.split(sums, len(here), axis), strict=True))
+    return jnp.concatenate([out[i] for i in range(len(kinds))], axis)
 
 
 def _dot(a: Array, b: Array) -> Array:
@@ -108,11 +111,12 @@ def _tile(band: Band, chunk: Chunks, g: Array) -> tuple[Array, Array]:
     """The logits of a chunk's rows over a group's keys and their leans, `(k, GROUP b)`."""
     offset, bend, head, slope = (_at(g, x) for x in (band.offsets, band.bends, chunk.heads, chunk.leans))
     level, distance = head[:, 0, :, None], head[:, 1, :, None]
-    lead, slope = chunk.leads[:, None], slope[:, None]
-    spread = lambda x: jnp.broadcast_to(x, offset.shape[1:]).reshape(1, -1)
-    line, place = level + (slope[None] * offset - bend), distance + offset
-    exact, rest = (spread(line[i]) + lead * spread(place[i]) for i in range(2))
-    return exact + rest, lead + spread(slope)
+    line, place = level + (slope[None, :, None] * offset - bend), distance + offset
+    along = jnp.stack([line, place], 1).reshape(4, -1)  # exact line and place, then what is left of them
+    slope = jnp.broadcast_to(slope[:, None], offset.shape[1:]).reshape(1, -1)
+    lead = jnp.stack([jnp.ones_like(chunk.leads), chunk.leads], -1)
+    lean = _dot(lead[:, ::-1], jnp.concatenate([jnp.ones_like(slope), slope]))  # products hold what a loop would redo
+    return _dot(jnp.concatenate([lead, lead], -1), along), lean
 
 
 def _at(g: Array, x: Array) -> Array:
@@ -130,7 +134,7 @@ def _row_sums(power: int, kinds: Kinds, band: Band, level: Array, columns: Array
 
         def add(g, sums):
             logits, lean = _tile(band, chunk, g)
-            return sums + _weighted(power, kinds, logits - level[:, None], lean, _dot, _at(g, columns))
+            return sums + _weighted(power, kinds, logits - level[:, None], lean, _dot, _at(g, columns), 1)
 
         return _groups(chunk, add, jnp.zeros_like(level)[:, None] * jnp.zeros_like(columns[0, :1]))
 
@@ -138,20 +142,22 @@ def _row_sums(power: int, kinds: Kinds, band: Band, level: Array, columns: Array
 
 
 def _column_sums(power: int, kinds: Kinds, band: Band, level: Array, rows: Array) -> Array:
-    product = lambda weights, row: _dot(weights.T, row)
+    """The sums are kept transposed: the product with the transposed weights takes six times as long."""
+    product = lambda weights, row: _dot(row.T, weights)
 
     def of_chunk(sums, args):
         chunk, level, row = args
 
         def add(g, sums):
             logits, lean = _tile(band, chunk, g)
-            more = _weighted(power, kinds, logits - level[:, None], lean, product, row)
+            more = _weighted(power, kinds, logits - level[:, None], lean, product, row, 0)
             return lax.dynamic_update_index_in_dim(sums, _at(g, sums) + more, g, 0)
 
         return _groups(chunk, add, sums), None
 
     nothing = jnp.zeros_like(level[0, :1]) + jnp.zeros_like(rows[0, 0])
-    return lax.scan(of_chunk, jnp.broadcast_to(nothing, (*band.peaks.shape, rows.shape[-1])), (band.chunks, level, rows))[0]
+    zeros = jnp.broadcast_to(nothing[None, :, None], (band.peaks.shape[0], nothing.size, band.peaks.shape[1]))
+    return jnp.swapaxes(lax.scan(of_chunk, zeros, (band.chunks, level, rows))[0], 1, 2)
 
 
 # Sums with their derivatives
