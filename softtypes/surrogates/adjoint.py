@@ -1,4 +1,4 @@
-"""A linear function whose transpose is told, for loops that JAX can't transpose: derivatives of any order, either way."""
+"""A linear function whose transpose is told, for loops that JAX can't transpose."""
 
 from collections.abc import Callable
 from typing import Any

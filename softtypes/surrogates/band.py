@@ -60,7 +60,7 @@ class Fields(NamedTuple):
 
 
 class Kind(NamedTuple):
-    """Weights k of logits x above a threshold: the derivative of `x^logit k(x)` of an order, times a power of the lean."""
+    """Weights k of logits x above a threshold: a derivative of `x^logit k(x)`, times a power of the lean."""
 
     order: int = 0
     lean: int = 0
@@ -84,7 +84,9 @@ def _weight(power: int, kind: Kind, x: Array) -> Array:
     return math.perm(degree, order) * jnp.where(above, jnp.where(above, x, 0) ** max(degree - order, 0), 0)
 
 
-def _weighted(power: int, kinds: Kinds, logits: Array, lean: Array, product: Callable, other: Array, axis: int) -> Array:
+def _weighted(
+    power: int, kinds: Kinds, logits: Array, lean: Array, product: Callable, other: Array, axis: int
+) -> Array:
     """`product(weights, other)` of each kind with its share of the columns of `other`, along an axis.
 
     Kinds that agree share one product.
@@ -387,7 +389,7 @@ class _Blocks(NamedTuple):
 
 
 def _before(x: Array) -> Array:
-    """Cumulative sums along a short last axis, without the entry itself, as a product: it compiles sooner than a scan."""
+    """Sums of what comes before along a short last axis, as a product: it compiles sooner than a scan."""
     places = jnp.arange(x.shape[-1], dtype=jnp.int32)
     return _dot(x, (places[:, None] < places[None]).astype(x.dtype))
 

@@ -40,8 +40,8 @@ def lacks(keys: Array, gaps: Array, counted: Array, unit: Array, mode: Mode) -> 
     return _compact(FACTORS[mode.name], keys, gaps, counted, mode.step.reach * unit, mode.step.reach)
 
 
-# The logistic function: lack(x) = x f(q), q = exp(-x), f(q) = 2 q / (1 + q), which is a polynomial in q to any precision
-# that a dtype has (its pole is at -1, so that the error falls by 5.8 a degree).
+# The logistic function: lack(x) = x f(q), q = exp(-x), f(q) = 2 q / (1 + q), which is a polynomial in q to any
+# precision that a dtype has (its pole is at -1, so that the error falls by 5.8 a degree).
 
 
 def _powers(dtype) -> np.ndarray:

@@ -92,12 +92,33 @@ def _ordered(row: Row, keys: Array, softness: Softness, mode: Mode) -> Ordered:
     near = gap < FAR * unit
     gaps = jnp.where(near, ratio(jnp.where(near, gap, 0), unit), FAR)
     sums, rises = lacks(keys, gaps, counted, unit, mode)
-    held = lax.stop_gradient(unit)
-    visible = jnp.abs(keys) < held * float(jnp.finfo(keys.dtype).max) * 1e-7  # or else they overflow
-    scaled = ratio(jnp.where(visible, keys, 0), held)
+    visible = jnp.abs(keys) < unit * float(jnp.finfo(keys.dtype).max) * 1e-7  # or else they overflow
+    scaled = _scaled(jnp.where(visible, keys, 0), unit)
     scale = None if isinstance(softness, float | int) else -_logarithm(unit) * jnp.ones_like(keys[..., :1])
-    bends = (sums if scale is None else sums - lax.stop_gradient(sums) * scale) + 2 * jnp.cumsum(scaled, -1) - scaled
+    bends = (sums if scale is None else _fixed(sums, scale)) + 2 * jnp.cumsum(scaled, -1) - scaled
     return Ordered(scaled, bends, *lax.stop_gradient((gaps, rises)), row.count, scale)
+
+
+@jax.custom_jvp
+def _scaled(keys: Array, unit: Array) -> Array:
+    """`keys / unit`, without its change with the unit: that is left to the scale."""
+    return keys / unit
+
+
+@_scaled.defjvp
+def _scaled_jvp(primals, tangents):
+    return _scaled(*primals), ratio(tangents[0], primals[1])
+
+
+@jax.custom_jvp
+def _fixed(sums: Array, scale: Array) -> Array:
+    """The sums, with their change relative to those that the scale would scale."""
+    return sums
+
+
+@_fixed.defjvp
+def _fixed_jvp(primals, tangents):
+    return _fixed(*primals), tangents[0] - primals[0] * tangents[1]
 
 
 def _logarithm(unit: Array) -> Array:
@@ -154,5 +175,5 @@ def _ranks(mode: Mode, keys: Ordered) -> Array:
 def _scaled_columns(out: band.Band, level: Array) -> band.Band:
     level = lax.stop_gradient(level)
     tops = band.column_tops(out, level)
-    tops = jnp.where(tops > -float(jnp.finfo(level.dtype).max) ** 0.2, tops, 0).reshape(out.bends[:, 0].shape)
+    tops = jnp.where(tops > -(float(jnp.finfo(level.dtype).max) ** 0.2), tops, 0).reshape(out.bends[:, 0].shape)
     return out._replace(bends=out.bends.at[:, 1].add(tops))
