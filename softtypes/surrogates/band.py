@@ -205,7 +205,7 @@ def _moved(power: int, kinds: Kinds, band, fields, level, columns, dfields: Fiel
         jnp.concatenate([dcolumns, *(field[..., None] * columns for field in moving)], -1),
         level.shape,
     )
-    return sum(jnp.split(change, 1 + len(moving), -1))
+    return change.reshape(*level.shape, 1 + len(moving), -1).sum(-2)
 
 
 def _linear_sums(fns: tuple[Callable, Callable], args: tuple, x: Array, shape: tuple[int, ...]) -> Array:

@@ -18,6 +18,7 @@ OPERATORS = {
     "sort": partial(sft.sort, algorithm="neuralsort"),
     "rank": partial(sft.rank, axis=-1, algorithm="neuralsort"),
 }
+SPARSE = ("c0", "c1", "c2")
 FUNCTIONS = list(OPERATORS.values())
 
 
@@ -65,7 +66,9 @@ def dense_lacks(keys, counted, unit, mode):
 
 
 @pytest.mark.usefixtures("double_precision")
-@pytest.mark.parametrize("mode", ["smooth", *(pytest.param(mode, marks=slow) for mode in ("c0", "c1", "c2"))])
+@pytest.mark.parametrize(
+    "mode", ["smooth", *(pytest.param(m, marks=slow if m == "c2" else exhaustive) for m in SPARSE)]
+)
 def test_sums_of_distances(mode):
     keys = np.sort(np.random.default_rng(0).normal(size=(3, 37)), -1)
     keys[1] = keys[1].round(1)
@@ -90,25 +93,29 @@ def test_sums_of_distances(mode):
 # The operators
 
 
-def everything(mode, x, softness, where):
-    """Values and the gradient of both operators; a softness per row."""
+def everything(op, mode, x, softness, where):
+    """The value, and the gradients in the data and in a softness per row."""
     probe = jnp.cos(jnp.arange(x.size, dtype=x.dtype)).reshape(x.shape)
 
     def total(x, softness):
-        out = [fn(x, softness=softness, mode=mode, where=where, descending=i == 1) for i, fn in enumerate(FUNCTIONS)]
-        return sum(jnp.where(jnp.isfinite(y), y * probe, 0).sum() for y in out), out
+        y = OPERATORS[op](x, softness=softness, mode=mode, where=where, descending=op == "rank")
+        return jnp.where(jnp.isfinite(y), y * probe, 0).sum(), y
 
     return jax.jit(jax.grad(total, (0, 1), has_aux=True))(x, softness)
 
 
+CI = [("sort", "c1"), ("rank", "smooth")]
+
+
 @pytest.mark.usefixtures("double_precision")
 @pytest.mark.parametrize(
-    "mode", ["smooth", pytest.param("c1", marks=slow), *(pytest.param(mode, marks=exhaustive) for mode in ("c0", "c2"))]
+    ("op", "mode"),
+    [pytest.param(op, m, marks=slow if (op, m) in CI else exhaustive) for op in OPERATORS for m in MODES],
 )
-def test_the_band_is_the_matrix(mode, monkeypatch, banded):
+def test_the_band_is_the_matrix(op, mode, monkeypatch, banded):
     x, softness = jnp.asarray(rows(70)), jnp.array([0.103, 0.0327, 0.1, 0.00271])[:, None]
     where = np.random.default_rng(2).random(x.shape) < 0.8
-    run = lambda: everything(mode, x, softness, where)
+    run = lambda: everything(op, mode, x, softness, where)
     close(run(), by_matrix(run, monkeypatch), 1e-9)
 
 
@@ -147,7 +154,7 @@ def test_single_precision_is_accurate(op, mode, monkeypatch):
         close(gradient, exact[1], 1e-4 if softness > 1e-3 else 3e-3)
 
 
-@pytest.mark.parametrize("n", [2, pytest.param(1, marks=exhaustive), pytest.param(3, marks=slow)])
+@pytest.mark.parametrize("n", [40, *(pytest.param(n, marks=exhaustive) for n in (1, 2, 3))])
 def test_few_entries(n, monkeypatch, banded):
     x = jnp.asarray(np.random.default_rng(n).normal(size=n), "float32")
     run = lambda: jax.jit(jax.value_and_grad(lambda x: jnp.sin(OPERATORS["sort"](x)).sum()))(x)
@@ -159,7 +166,7 @@ def test_no_entries(banded):
         assert fn(jnp.zeros((2, 0))).shape == (2, 0)
 
 
-@pytest.mark.parametrize("mode", [pytest.param("smooth", marks=slow), pytest.param("c1", marks=exhaustive)])
+@pytest.mark.parametrize("mode", [pytest.param(mode, marks=exhaustive) for mode in ("smooth", "c1")])
 def test_no_softness_and_the_smallest_have_finite_gradients(mode, banded):
     x = jnp.asarray(np.random.default_rng(5).normal(size=(3, 20)), "float32")
     total = lambda x, s: sum(fn(x, softness=s, mode=mode).sum() for fn in FUNCTIONS)
@@ -187,7 +194,7 @@ def test_shard_map_and_an_explicit_mesh(banded):
         close(jax.jit(jax.grad(total))(placed), exact, 1e-5)
 
 
-@pytest.mark.parametrize("op", [pytest.param("sort", marks=slow), pytest.param("rank", marks=exhaustive)])
+@pytest.mark.parametrize("op", [pytest.param(op, marks=exhaustive) for op in OPERATORS])
 def test_transforms(op, banded):
     """vmap over softness and forward mode are the plain gradient."""
     x = jnp.asarray(np.random.default_rng(6).normal(size=(2, 20)), "float32")
