@@ -181,23 +181,33 @@ def total(x, fn=OPERATORS["sort"], softness=0.1):
     return jnp.sin(fn(x, softness=softness)).sum()
 
 
+def two_rows():
+    return jnp.asarray(np.random.default_rng(6).normal(size=(2, 20)), "float32")
+
+
 @slow
-def test_shard_map_and_an_explicit_mesh(banded):
-    x = jnp.asarray(np.random.default_rng(6).normal(size=(2, 20)), "float32")
-    spec = jax.sharding.PartitionSpec("d")
+def test_shard_map(monkeypatch, banded):
+    x, spec = two_rows(), jax.sharding.PartitionSpec("d")
     mesh = jax.make_mesh((2,), ("d",), axis_types=(jax.sharding.AxisType.Auto,))
     mapped = jax.shard_map(OPERATORS["sort"], mesh=mesh, in_specs=spec, out_specs=spec)
-    exact = jax.jit(jax.grad(total))(x)
-    close(jax.jit(jax.grad(lambda x: jnp.sin(mapped(x)).sum()))(x), exact, 1e-5)
+    ours = jax.jit(jax.grad(lambda x: jnp.sin(mapped(x)).sum()))(x)
+    close(ours, by_matrix(lambda: jax.jit(jax.grad(total))(x), monkeypatch), 1e-5)
+
+
+@slow
+@pytest.mark.exhaustive
+def test_an_explicit_mesh(monkeypatch, banded):
+    x = two_rows()
+    exact = by_matrix(lambda: jax.jit(jax.grad(total))(x), monkeypatch)
     with jax.set_mesh(jax.make_mesh((2,), ("d",), axis_types=(jax.sharding.AxisType.Explicit,))):
-        placed = jax.device_put(x, spec)
-        close(jax.jit(jax.grad(total))(placed), exact, 1e-5)
+        placed = jax.device_put(x, jax.sharding.PartitionSpec("d"))
+        close(jax.jit(jax.grad(lambda x: total(x)))(placed), exact, 1e-5)
 
 
 @pytest.mark.parametrize("op", [pytest.param(op, marks=exhaustive) for op in OPERATORS])
 def test_transforms(op, banded):
     """vmap over softness and forward mode are the plain gradient."""
-    x = jnp.asarray(np.random.default_rng(6).normal(size=(2, 20)), "float32")
+    x = two_rows()
     fn = partial(total, fn=OPERATORS[op])
     exact = jax.jit(jax.grad(fn))(x)
     each = lambda row, s: jax.grad(partial(fn, softness=s))(row)
@@ -206,6 +216,7 @@ def test_transforms(op, banded):
 
 
 @slow
+@pytest.mark.exhaustive
 def test_a_long_row():
     """2^16 entries, whose matrix would take 16 GB."""
     x = jnp.asarray(np.random.default_rng(4).permutation(2**16), "float32")
