@@ -1,14 +1,22 @@
 """NeuralSort (Grover, Wang, Zweig, Ermon, 2019): project a sum of distances."""
 
+import math
 from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
-from softtypes.surrogates import steps
-from softtypes.surrogates.algorithm import Algorithm, Request, Row, per_matrix, positions_along
+from softtypes.surrogates import band, steps
+from softtypes.surrogates.algorithm import Algorithm, Request, Row, inverse, per_matrix, positions_along
+from softtypes.surrogates.distances import lacks
 from softtypes.surrogates.modes import Mode
-from softtypes.surrogates.ratio import Softness
+from softtypes.surrogates.ratio import Softness, ratio
+
+SMALL = 256  # up to this many entries the matrix of weights is as quick, and compiles sooner
+FAR = 1024.0  # softnesses: neighbours farther apart than this don't see each other in any dtype
 
 
 class NeuralSort(Algorithm):
@@ -25,14 +33,27 @@ class NeuralSort(Algorithm):
         project: Callable | None = mode.log_project
         return project and project(_logits(row, request.positions, softness, mode), per_matrix(softness))
 
+    def expected(self, row: Row, request: Request, values: Array, softness: Softness, mode: Mode) -> Array:
+        if request.kind != "sort" or row.keys.shape[-1] <= SMALL:
+            return super().expected(row, request, values, softness, mode)
+        keys, values = _ascending(row, row.keys, values)
+        means = _by_row(partial(_means, mode), _ordered(row, keys, softness, mode), values)
+        return jnp.take_along_axis(means, request.positions, -1)
+
     def ranks(self, row: Row, softness: Softness, mode: Mode) -> Array:
         """The columns of the weights, renormalised, average the ranks; an empty column leaves the exact rank."""
+        places = inverse(row.order) - row.start
+        if row.keys.shape[-1] <= SMALL:
+            return self._ranks_by_matrix(row, softness, mode, 1 + places)
+        ranks = _by_row(partial(_ranks, mode), _ordered(row, _ascending(row, row.keys)[0], softness, mode))
+        return jnp.take_along_axis(ranks, places, -1, mode="clip")
+
+    def _ranks_by_matrix(self, row: Row, softness: Softness, mode: Mode, exact: Array) -> Array:
         places = positions_along(row) * jnp.ones_like(row.order)
         weights = self.weights(row, Request("sort", jnp.minimum(places, row.count - 1)), softness, mode)
         weights = jnp.where((places < row.count)[..., :, None], weights, 0)
         total = weights.sum(-2)
         numbers = jnp.expand_dims(1 + places.astype(weights.dtype), -1)
-        exact = jnp.argsort(row.order, -1).astype(row.start.dtype) - row.start + 1
         mean = (weights * numbers).sum(-2) / jnp.where(total > 0, total, 1)
         return jnp.where(total > 0, mean, exact.astype(mean.dtype))
 
@@ -49,3 +70,119 @@ def _distances(row: Row, softness: Softness, mode: Mode) -> Array:
     gaps = row.keys[..., :, None] - row.keys[..., None, :]
     distances = steps.absolute(gaps, per_matrix(softness), mode.step)
     return jnp.where(row.counted[..., None, :], distances, 0).sum(-1)
+
+
+# Many entries: no matrix
+
+
+class Ordered(NamedTuple):
+    """Keys in ascending order, those that count first, in units of the softness."""
+
+    places: Array  # (..., n), the keys, but not their change with the softness
+    bends: Array  # (..., n), what changes the logits as keys do, in the row of a key's own place
+    gaps: Array  # (..., n), from each to the next; not to be differentiated, as the rest
+    rises: Array  # (..., n), of what soft distances lack of hard ones
+    count: Array  # (..., 1)
+    scale: Array | None  # (..., 1), minus the logarithm of the softness, if that is no constant
+
+
+def _ascending(row: Row, *arrays: Array) -> list[Array]:
+    """Arrays in ascending order of the keys that count, the last of them repeated."""
+    places = row.start + jnp.clip(positions_along(row), 0, jnp.maximum(row.count - 1, 0))
+    order = jnp.take_along_axis(row.order, places, -1, mode="clip")
+    return [jnp.take_along_axis(x, order, -1, mode="promise_in_bounds") for x in arrays]
+
+
+def _ordered(row: Row, keys: Array, softness: Softness, mode: Mode) -> Ordered:
+    """Logits change by `(2 p + 1 - n) du_j - dA_j`, and by a constant of the row, which its weights don't see."""
+    counted = (positions_along(row) < row.count).astype(keys.dtype)
+    unit = jnp.asarray(softness, keys.dtype)
+    gap = jnp.diff(keys, append=keys[..., -1:], axis=-1)
+    near = gap < FAR * unit
+    gaps = jnp.where(near, ratio(jnp.where(near, gap, 0), unit), FAR)
+    sums, rises = lacks(keys, gaps, counted, unit, mode)
+    visible = jnp.abs(keys) < unit * float(jnp.finfo(keys.dtype).max) * 1e-7  # or else they overflow
+    scaled = _scaled(jnp.where(visible, keys, 0), unit)
+    scale = None if isinstance(softness, float | int) else -_logarithm(unit) * jnp.ones_like(keys[..., :1])
+    bends = (sums if scale is None else _fixed(sums, scale)) + 2 * jnp.cumsum(scaled, -1) - scaled
+    return Ordered(scaled, bends, *lax.stop_gradient((gaps, rises)), row.count, scale)
+
+
+@jax.custom_jvp
+def _scaled(keys: Array, unit: Array) -> Array:
+    """`keys / unit`, without its change with the unit: that is left to the scale."""
+    return keys / unit
+
+
+@_scaled.defjvp
+def _scaled_jvp(primals, tangents):
+    return _scaled(*primals), ratio(tangents[0], primals[1])
+
+
+@jax.custom_jvp
+def _fixed(sums: Array, scale: Array) -> Array:
+    """The sums, with their change relative to those that the scale would scale."""
+    return sums
+
+
+@_fixed.defjvp
+def _fixed_jvp(primals, tangents):
+    return _fixed(*primals), tangents[0] - primals[0] * tangents[1]
+
+
+def _logarithm(unit: Array) -> Array:
+    """Its derivative alone is used: of no softness none."""
+    return jnp.log(jnp.where(unit > 0, unit, 1))
+
+
+def _by_row(fn: Callable, ordered: Ordered, *arrays: Array) -> Array:
+    """`fn(ordered, *arrays)` for each row of the batch, one after the other."""
+    batch = ordered.places.shape[:-1]
+    rows = jax.tree.map(lambda x: x.reshape(-1, x.shape[-1]), (ordered, *arrays))
+    scalar = lambda x: None if x is None else x[0]
+    run = lambda row: fn(row[0]._replace(count=scalar(row[0].count), scale=scalar(row[0].scale)), *row[1:])
+    alone = math.prod(batch) == 1
+    out = run(jax.tree.map(lambda x: x[0], rows))[None] if alone else lax.map(run, rows)
+    return out.reshape(*batch, out.shape[-1])
+
+
+def _banded(mode: Mode, keys: Ordered, reach: float, *, whole: bool = False) -> tuple[band.Band, band.Fields, Array]:
+    """The band of all rows, its fields, and which rows there are."""
+    n = keys.places.shape[0]
+    size = min(2 * band.shape_of(n)[1], n)
+    places = jnp.arange(-(-n // size) * size, dtype=jnp.int32).reshape(-1, size)
+    last = jnp.maximum(keys.count - 1, 0)
+    reach = 1.0 if mode.step.reach else reach  # below its largest logit by 1 a sparse row has no weights
+    out = band.banded(keys.gaps, keys.rises, keys.count, jnp.minimum(places, last), reach, whole=whole)
+    own = band.flat(out, jnp.arange(n, dtype=jnp.int32))
+    scaled = band.flat(out, keys.places)
+    bends = 2 * (out.peaks - own).astype(scaled.dtype) * scaled + band.flat(out, keys.bends)
+    return out, band.Fields(scaled, bends, keys.scale), places < keys.count
+
+
+def _means(mode: Mode, keys: Ordered, values: Array) -> Array:
+    reach = 4 - math.log(float(jnp.finfo(values.dtype).eps))
+    out, fields, _ = _banded(mode, keys, reach)
+    means = band.solved(band.POWERS[mode.name], out, fields, band.flat(out, values[:, None]))[1]
+    return means.reshape(-1)[: values.shape[0]]
+
+
+def _ranks(mode: Mode, keys: Ordered) -> Array:
+    """Peak rows and half of the mean leans from there; columns that hardly weigh anything are first scaled up."""
+    n, power = keys.places.shape[0], band.POWERS[mode.name]
+    out, fields, there = _banded(mode, keys, -0.7 * math.log(float(jnp.finfo(keys.places.dtype).tiny)), whole=True)
+    level = band.solved(power, out, fields, fields.places[..., None][..., :0])[0]
+    if power == 0:
+        out = _scaled_columns(out, level)
+    kinds = band.Kind(), band.Kind(lean=1)
+    rows = jnp.stack([there.astype(level.dtype)] * 2, -1)
+    total, lean = band.column_sums(power, kinds, out, fields, level, rows).reshape(-1, 2)[:n].T
+    mean = 1 + out.peaks.reshape(-1)[:n].astype(lean.dtype) + ratio(lean, jnp.where(total > 0, total, 1)) / 2
+    return jnp.where(total > 0, mean, 1 + jnp.arange(n, dtype=mean.dtype))
+
+
+def _scaled_columns(out: band.Band, level: Array) -> band.Band:
+    level = lax.stop_gradient(level)
+    tops = band.column_tops(out, level)
+    tops = jnp.where(tops > -(float(jnp.finfo(level.dtype).max) ** 0.2), tops, 0).reshape(out.bends[:, 0].shape)
+    return out._replace(bends=out.bends.at[:, 1].add(tops))

@@ -100,36 +100,12 @@ def _solved(power: int, table: Array, points: _Points) -> tuple[Array, Array]:
         (total,), (slope,) = _sums(power, reach, edges, table, points)
         step = jnp.maximum(_ratio_or_zero(total - total ** (1 - 1 / power), slope), 0)
         falling = (count == 0) | (step > 8 * eps * reach).any()
-        return reach - step, _edges(reach - step, points), falling, count + 1
+        return reach - step, windows.edges(points.keys, reach - step, points.unit), falling, count + 1
 
-    own = _own(points)
+    own = windows.places_of(points.keys)
     ones = jnp.ones_like(points.keys) + 0 * points.unit
     state = (ones, jnp.stack([own, own + 1], -2), jnp.isfinite(ones).any(), 0)
     return lax.while_loop(lambda state: state[2] & (state[3] < 64), fall, state)[:2]
-
-
-def _own(points: _Points) -> Array:
-    """The place of each point, `(..., n)`."""
-    places = jnp.zeros_like(points.keys, jnp.int32)  # of the keys, so that shard_map sees them vary
-    return places + lax.broadcasted_iota(jnp.int32, places.shape, places.ndim - 1)
-
-
-def _edges(reach: Array, points: _Points) -> Array:
-    """The outer ends of the windows `[lower, k)` and `[k, upper)` of nonzero weights, `(..., 2, n)`, by bisection."""
-    own = _own(points)
-    keys, reach = points.keys[..., None, :], reach[..., None, :]
-    unit = points.unit if points.unit.ndim == 0 else points.unit[..., None]
-
-    def halve(_, state):
-        inside, outside = state
-        middle = (inside + outside) >> 1
-        distance = jnp.abs(windows.entries(points.keys, jnp.maximum(middle, 0)) - keys) / unit
-        hit = (distance < reach) & (middle != outside)
-        return jnp.where(hit, middle, inside), jnp.where(hit, outside, middle)
-
-    ends = jnp.stack([own, own], -2), jnp.stack([jnp.full_like(own, -1), jnp.full_like(own, own.shape[-1])], -2)
-    inside = lax.fori_loop(0, own.shape[-1].bit_length(), halve, ends)[0]
-    return inside + lax.broadcasted_iota(jnp.int32, inside.shape, inside.ndim - 2)
 
 
 def _sums(power: int, reach: Array, edges: Array, table: Array, points: _Points) -> tuple[tuple, tuple]:
@@ -137,7 +113,7 @@ def _sums(power: int, reach: Array, edges: Array, table: Array, points: _Points)
 
     Of the two parts of a window the points of one are nearer to k than their origin, those of the other are farther.
     """
-    own = jnp.broadcast_to(_own(points)[..., None, :], edges.shape)
+    own = jnp.broadcast_to(windows.places_of(points.keys)[..., None, :], edges.shape)
     origin, sums = windows.moments(table, jnp.stack([own, edges]))
     sign = lambda axis: 1 - 2 * lax.broadcasted_iota(reach.dtype, origin.shape, axis)
     gap = points.keys[None, ..., None, :] - lax.stop_gradient(windows.entries(points.keys, origin))

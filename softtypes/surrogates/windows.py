@@ -20,35 +20,38 @@ from jax import Array, lax
 from softtypes.surrogates.ratio import ratio
 
 
-def table(points: Array, unit: Array, values: Array, masses: Array, degree: int) -> Array:
+def table(points: Array, unit: Array, values: Array | None, masses: Array, degree: int) -> Array:
     """The moments between the multiples of the powers of two and all places.
 
     Args:
         points: `(..., n)`, ascending.
         unit: of distances, 0-d or `(..., 1)`; no part of a window may be longer than 1.
-        values: `(..., n)`.
+        values: `(..., n)`, or None for the masses alone.
         masses: `(..., n)`.
         degree: the highest power of the distance.
 
     Returns:
         `(s, n / s, log2 n, ..., 2, degree + 1)`. With `t_j` the distance from the origin and `v` the origin's value,
-        the last axis is `sum_j m_j t_j^a` by ascending `a`, first of the masses `m_j`, then of `m_j (v_j - v)`.
+        the last axis is `sum_j m_j t_j^a` by ascending `a`, first of the masses `m_j`, then, if there are values, of
+        `m_j (v_j - v)`.
     """
     slots = _slots(points.shape[-1])
     above, present, kept = (x.reshape(x.shape + (1,) * (points.ndim - 1)) for x in slots[2:])
-    stacked = jnp.stack([jnp.moveaxis(x, -1, 0) for x in (points, values, masses)], -1)
+    rows = (points, masses) if values is None else (points, masses, values)
+    stacked = jnp.stack([jnp.moveaxis(x, -1, 0) for x in rows], -1)
     at = lambda places: stacked.at[jnp.minimum(places, points.shape[-1] - 1)].get(mode="promise_in_bounds")
     here, origin = at(slots.place), lax.stop_gradient(at(slots.origin))
-    gap, excess = here[..., 0] - origin[..., 0], here[..., 1] - origin[..., 1]
+    gap = here[..., 0] - origin[..., 0]
     gap = jnp.where(above, gap, -gap)  # an absolute value would have no derivative at ties
     unit = unit if unit.ndim == 0 else unit[..., 0][None, None, None]
     near = (gap <= 1.0001 * unit) & present  # no window holds others, the powers of which might overflow
-    distance, excess = ratio(jnp.where(near, gap, 0), unit), jnp.where(near, excess, 0)
-    powers = [jnp.where(near, here[..., 2], 0)]
-    for _ in range(degree):
-        powers.append(powers[-1] * distance)
-    terms = jnp.stack(powers, -1)
-    return _running(jnp.stack([terms, terms * excess[..., None]], -2), kept[..., None, None])
+    distance = ratio(jnp.where(near, gap, 0), unit)
+    mass = jnp.where(near, here[..., 1], 0)
+    terms = jnp.stack([mass * distance**power for power in range(degree + 1)], -1)
+    kinds = [terms]
+    if values is not None:
+        kinds.append(terms * jnp.where(near, here[..., 2] - origin[..., 2], 0)[..., None])
+    return _running(jnp.stack(kinds, -2), kept[..., None, None])
 
 
 def moments(table: Array, ends: Array) -> tuple[Array, Array]:
@@ -70,6 +73,30 @@ def moments(table: Array, ends: Array) -> tuple[Array, Array]:
     origin = jnp.where(ends > opposite, middle, middle - 1)
     sums = jnp.where(empty[..., None, None], 0, _rows(table, level, ends))
     return jnp.where(empty, opposite, origin), sums
+
+
+def places_of(x: Array) -> Array:
+    """The place of each point, `(..., n)`."""
+    places = jnp.zeros_like(x, jnp.int32)  # of the points, so that shard_map sees them vary
+    return places + lax.broadcasted_iota(jnp.int32, places.shape, places.ndim - 1)
+
+
+def edges(points: Array, reach: Array, unit: Array) -> Array:
+    """The outer ends of the windows `[lower, k)` and `[k, upper)` of points nearer than the reach, `(..., 2, n)`."""
+    own = places_of(points)
+    near, reach = points[..., None, :], reach[..., None, :]
+    unit = unit if unit.ndim == 0 else unit[..., None]
+
+    def halve(_, state):
+        inside, outside = state
+        middle = (inside + outside) >> 1
+        distance = jnp.abs(entries(points, jnp.maximum(middle, 0)) - near) / unit
+        hit = (distance < reach) & (middle != outside)
+        return jnp.where(hit, middle, inside), jnp.where(hit, outside, middle)
+
+    ends = jnp.stack([own, own], -2), jnp.stack([jnp.full_like(own, -1), jnp.full_like(own, own.shape[-1])], -2)
+    inside = lax.fori_loop(0, own.shape[-1].bit_length(), halve, ends)[0]
+    return inside + lax.broadcasted_iota(jnp.int32, inside.shape, inside.ndim - 2)
 
 
 def entries(x: Array, places: Array) -> Array:

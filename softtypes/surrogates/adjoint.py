@@ -1,0 +1,43 @@
+"""A linear function whose transpose is told, for loops that JAX can't transpose."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+
+def linear(push: Callable, pull: Callable, x: Any, like: Any) -> Any:
+    """`push(x)`, for JAX to transpose to `pull`.
+
+    With M(y, x) = (push x, pull y), which is symmetric, the solution of the symmetric system
+
+        b = c,  a - M b = d     is     a = M c + d,  b = c,
+
+    and JAX differentiates and transposes solutions of linear systems.
+
+    Args:
+        push: of a tree to a tree.
+        pull: its transpose.
+        x: the tree.
+        like: a tree of the form of `push(x)`.
+    """
+    map2 = lambda fn: lambda a, b: jax.tree.map(fn, a, b)
+    both = lambda pair: (push(pair[1]), pull(pair[0]))
+
+    def matvec(ab):
+        rest = map2(jnp.subtract)(ab[0], both(ab[1]))
+        return map2(jnp.add)(ab[1], _nowhere(rest, ab[1])), rest
+
+    solve = lambda _, cd: (map2(jnp.add)(both(cd[0]), cd[1]), cd[0])
+    none = _nowhere(x, (like, x))
+    right = (none[0], map2(jnp.add)(x, none[1])), none
+    return lax.custom_linear_solve(matvec, right, solve, symmetric=True)[0][0]
+
+
+def _nowhere(x: Any, like: Any) -> Any:
+    """Zeros that JAX takes to be linear in x: it wants all of a system to change if a part of it does."""
+    empty = jnp.concatenate([leaf.ravel()[:0] for leaf in jax.tree.leaves(x)])
+    zeros = lambda leaf: lax.pad(empty.astype(leaf.dtype), jnp.zeros((), leaf.dtype), [(0, leaf.size, 0)])
+    return jax.tree.map(lambda leaf: zeros(leaf).reshape(leaf.shape), like)

@@ -1,0 +1,178 @@
+"""Sums over ascending keys of what soft distances lack of hard ones, without a matrix:
+
+    Q_j = sum_i lack(abs(u_j - u_i)),   lack(x) = x - x (2 S(x) - 1),   u the keys in units of the softness.
+
+Their rises from key to key are summed as such: the difference of two sums would have no digits left.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+from numpy.polynomial import Polynomial
+
+from softtypes.surrogates import windows
+from softtypes.surrogates.modes import Mode
+from softtypes.surrogates.ratio import ratio
+
+
+class Lacks(NamedTuple):
+    """Of ascending keys, to be differentiated, and the rises from each to the next, which are not; the last is 0."""
+
+    sums: Array  # (..., n)
+    rises: Array  # (..., n)
+
+
+def lacks(keys: Array, gaps: Array, counted: Array, unit: Array, mode: Mode) -> Lacks:
+    """The sums over keys that count, which come first.
+
+    Args:
+        keys: `(..., n)`, ascending.
+        gaps: `(..., n)`, from each key to the next, in units of the softness.
+        counted: `(..., n)`, 1 or 0.
+        unit: the softness, 0-d or `(..., 1)`.
+        mode: which distances.
+    """
+    if mode.step.reach is None:
+        return _logistic(gaps, counted)
+    return _compact(FACTORS[mode.name], keys, gaps, counted, mode.step.reach * unit, mode.step.reach)
+
+
+# The logistic function: lack(x) = x f(q), q = exp(-x), f(q) = 2 q / (1 + q), which is a polynomial in q to any
+# precision that a dtype has (its pole is at -1, so that the error falls by 5.8 a degree).
+
+
+def _powers(dtype) -> np.ndarray:
+    """Coefficients of q, q^2, ... in f, on [0, 1]."""
+    degree = 9 if jnp.finfo(dtype).bits <= 32 else 19
+    chebyshev = np.polynomial.chebyshev.Chebyshev.interpolate(lambda q: 2 / (1 + q), degree, (0, 1))
+    return chebyshev.convert(kind=Polynomial, domain=(-1, 1), window=(-1, 1)).coef
+
+
+def _logistic(gaps: Array, counted: Array) -> Lacks:
+    """From the sums of `q^m` and `x q^m` over the keys on either side, which are recurrences over the gaps."""
+    powers = jnp.asarray(_powers(gaps.dtype), gaps.dtype)
+    rates = 1 + np.arange(powers.size, dtype=gaps.dtype)
+    gaps, counted = jnp.moveaxis(gaps, -1, 0), jnp.moveaxis(counted, -1, 0)
+    to_right = jnp.concatenate([jnp.zeros_like(gaps[:1]), gaps[:-1]])
+    both = lambda x, y: jnp.stack([x, y[::-1]], 1)[..., None]
+    before = both(jnp.concatenate([jnp.zeros_like(counted[:1]), counted[:-1]]),
+                  jnp.concatenate([counted[1:], jnp.zeros_like(counted[:1])]))  # fmt: skip
+
+    def step(sums, now):
+        gap, mass = now
+        decay = jnp.exp(-rates.reshape((1,) * (gap.ndim - 1) + (-1,)) * gap)
+        entered = sums[0] + mass
+        sums = decay * entered, decay * (sums[1] + gap * entered)
+        return sums, sums
+
+    start = jnp.zeros_like(gaps[0])[None, ..., None] * jnp.zeros((2, *(1,) * (gaps.ndim - 1), rates.size), gaps.dtype)
+    masses, moments = lax.scan(step, (start, start), (both(to_right, gaps), before))[1]
+    sums = ((moments[:, 0] + moments[::-1, 1]) * powers.reshape((1,) * gaps.ndim + (-1,))).sum(-1)
+    fixed = lax.stop_gradient((masses, moments, gaps[..., None], counted[..., None]))
+    return Lacks(jnp.moveaxis(sums, 0, -1), jnp.moveaxis(_logistic_rises(powers, rates, *fixed), 0, -1))
+
+
+def _logistic_rises(powers: Array, rates: np.ndarray, masses, moments, gaps: Array, counted: Array) -> Array:
+    rates = rates.reshape((1,) * (gaps.ndim - 1) + (-1,))
+    ahead = lambda x: jnp.concatenate([x[1:], jnp.zeros_like(x[:1])])
+    right_mass, right_moment = ahead(masses[::-1, 1]), ahead(moments[::-1, 1])
+    fall = jnp.expm1(-rates * gaps)
+    entered = masses[:, 0] + counted - right_mass - ahead(counted)
+    rises = fall * (moments[:, 0] - right_moment) + (1 + fall) * gaps * entered
+    return (rises * powers.reshape((1,) * (gaps.ndim - 1) + (-1,))).sum(-1)
+
+
+# The compact steps: with v = x / reach, lack(x) = reach v (1 - v)^a (c_0 + c_1 v + c_2 v^2) up to v = 1, and 0 beyond.
+
+FACTORS = {"c0": (1, (1.0,)), "c1": (2, (1.0, 1 / 2)), "c2": (3, (1.0, 9 / 8, 3 / 8))}
+
+
+def _compact(factors: tuple, keys: Array, gaps: Array, counted: Array, unit: Array, reach: float) -> Lacks:
+    """From windows on either side of each gap: of keys in reach of both its ends, and of keys in reach of one alone.
+
+    Over a gap the distances of those in reach of both change smoothly, those of the others lose all they lack.
+    """
+    table = windows.table(keys, unit, None, counted, degree=factors[0] + len(factors[1]))
+    following = jnp.roll(keys, -1, -1)
+    parts = _parts(table, keys, jnp.stack([keys, following], -2), unit, _windows(keys, unit))
+    lacking = _lacking(factors, parts)
+    left, right = lacking.sum(0)[..., 0, :], lacking.sum(0)[..., 1, :]  # that of the gap's upper end
+    shared = _Parts(parts.distance[:, 0], parts.outwards[:, 0], tuple(x[:, 0] for x in parts.moments))
+    change = reach * lax.stop_gradient(_gained(factors, shared, gaps[..., None, :] / reach) - lacking[1])
+    rises = change[..., 0, :] - change[..., 1, :]
+    last = windows.places_of(keys) == keys.shape[-1] - 1
+    return Lacks(reach * (left + jnp.roll(right, 1, -1)), jnp.where(last, 0, rises))
+
+
+def _windows(keys: Array, unit: Array) -> Array:
+    """Their near and far ends, `(2, 2, ..., 2, n)`; after the last key comes the right side of the first."""
+    own = windows.places_of(keys)
+    edges = windows.edges(keys, jnp.ones_like(keys), unit)
+    lower, upper = edges[..., 0, :], edges[..., 1, :]
+    last = own == keys.shape[-1] - 1
+    after = own + 1
+    near = jnp.where(last, lower, jnp.roll(lower, -1, -1)), jnp.where(last, 0, jnp.maximum(upper, after))
+    middle, near = jnp.stack([after, jnp.where(last, 0, after)], -2), jnp.stack(near, -2)
+    far = jnp.stack([lower, jnp.roll(upper, -1, -1)], -2)
+    return jnp.stack([jnp.stack([middle, near]), jnp.stack([near, far])])
+
+
+class _Parts(NamedTuple):
+    """Windows in two parts, with the moments of their keys about an origin: of the near part the farthest key."""
+
+    distance: Array  # (2, 2, ..., 2, n), of the origin
+    outwards: Array  # (2, ..., 1), whether keys lie beyond the origin, 1, or before it, -1
+    moments: tuple[Array, ...]
+
+
+def _parts(table: Array, keys: Array, points: Array, unit: Array, ends: Array) -> _Parts:
+    """Windows from the near ends to the far ones, to the left and to the right of points `(..., 2, n)`."""
+    origin, sums = windows.moments(table, ends)
+    side = 1 - 2 * lax.broadcasted_iota(keys.dtype, origin.shape, origin.ndim - 2)
+    points, unit = points[None, None], unit if unit.ndim == 0 else unit[None, None, ..., None]
+    gap = side * (points - lax.stop_gradient(windows.entries(keys, origin)))
+    near = gap <= 1.0001 * unit  # or else the part is empty
+    outwards = jnp.asarray([-1, 1], keys.dtype).reshape(2, *(1,) * (gap.ndim - 1))
+    return _Parts(ratio(jnp.where(near, gap, 0), unit), outwards, tuple(jnp.moveaxis(sums[..., 0, :], -1, 0)))
+
+
+def _times(parts: _Parts, constant: int, slope: int) -> _Parts:
+    """Of terms times `constant + slope v`."""
+    here, outwards = constant + slope * parts.distance, slope * parts.outwards
+    pairs = zip(parts.moments[:-1], parts.moments[1:], strict=True)
+    return parts._replace(moments=tuple(here * low + outwards * high for low, high in pairs))
+
+
+def _total(parts: _Parts, coefficients: Sequence[float]) -> Array:
+    """Of terms times a polynomial in v, over both parts."""
+    out = coefficients[0] * parts.moments[0]
+    for coefficient in coefficients[1:]:
+        parts = _times(parts, 0, 1)
+        out = out + coefficient * parts.moments[0]
+    return out.sum(0)
+
+
+def _lacking(factors: tuple, parts: _Parts) -> Array:
+    return _falling(factors[0], _times(parts, 0, 1), factors[1])
+
+
+def _falling(power: int, parts: _Parts, rest: Sequence[float]) -> Array:
+    """Of terms times `(1 - v)^power` and a polynomial; as factors, which keep their digits near 1."""
+    for _ in range(power):
+        parts = _times(parts, 1, -1)
+    return _total(parts, rest)
+
+
+def _gained(factors: tuple, parts: _Parts, gap: Array) -> Array:
+    """The integral of the slope over the gap, of degree 5 at most: by Gauss's three nodes."""
+    power, rest = factors[0] - 1, Polynomial([0, 1]) * Polynomial(factors[1])
+    slope = Polynomial([1, -1]) * rest.deriv() - factors[0] * rest  # over (1 - v)^power
+    nodes, weights = np.polynomial.legendre.leggauss(3)
+    axes = (-1,) + (1,) * gap.ndim
+    nodes, weights = (x.astype(gap.dtype).reshape(axes) for x in ((1 + nodes) / 2, weights / 2))
+    shifts = jnp.stack([nodes * gap[None]] * 2)
+    parts = _Parts(parts.distance[:, None] + shifts, parts.outwards[:, None], tuple(x[:, None] for x in parts.moments))
+    return gap * (weights * _falling(power, parts, slope.coef.tolist())).sum(0)

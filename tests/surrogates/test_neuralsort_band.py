@@ -1,0 +1,230 @@
+"""NeuralSort without its matrix: the sums over a band are those of the matrix, in value, derivatives and precision."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import softtypes as sft
+from softtypes.surrogates import neuralsort, steps
+from softtypes.surrogates.distances import lacks
+from softtypes.surrogates.modes import MODES
+
+slow = pytest.mark.slow
+exhaustive = [slow, pytest.mark.exhaustive]
+OPERATORS = {
+    "sort": partial(sft.sort, algorithm="neuralsort"),
+    "rank": partial(sft.rank, axis=-1, algorithm="neuralsort"),
+}
+SPARSE = ("c0", "c1", "c2")
+FUNCTIONS = list(OPERATORS.values())
+
+
+@pytest.fixture
+def double_precision():
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture
+def banded(monkeypatch):
+    """However few entries there are."""
+    monkeypatch.setattr(neuralsort, "SMALL", 0)
+
+
+def rows(n: int) -> np.ndarray:
+    """Generic, rounded so that many tie, constant, and with infinities and NaN."""
+    x = np.random.default_rng(0).normal(size=(4, n))
+    x[1] = x[1].round(1)
+    x[2] = 3
+    x[3, [4, 9, 30]] = np.inf, -np.inf, np.nan
+    return x
+
+
+def close(ours, exact, tolerance, name=""):
+    for one, other in zip(jax.tree.leaves(ours), jax.tree.leaves(exact), strict=True):
+        scale = np.abs(np.asarray(other)).max(initial=1e-3, where=np.isfinite(other))
+        np.testing.assert_allclose(one, other, atol=tolerance * scale, err_msg=name)
+
+
+def by_matrix(fn, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(neuralsort, "SMALL", 10**6)
+        return fn()
+
+
+# Distances
+
+
+def dense_lacks(keys, counted, unit, mode):
+    gaps, places = keys[..., :, None] - keys[..., None, :], np.arange(keys.shape[-1])
+    sides = np.sign(places[:, None] - places[None])[None].astype(float)
+    lack = (sides * gaps - steps.absolute(gaps, unit[..., None], MODES[mode].step)) / unit[..., None]
+    return (lack * counted[..., None, :]).sum(-1)
+
+
+@pytest.mark.usefixtures("double_precision")
+@pytest.mark.parametrize(
+    "mode", ["smooth", *(pytest.param(m, marks=slow if m == "c2" else exhaustive) for m in SPARSE)]
+)
+def test_sums_of_distances(mode):
+    keys = np.sort(np.random.default_rng(0).normal(size=(3, 37)), -1)
+    keys[1] = keys[1].round(1)
+    counted = np.ones((3, 37))
+    keys[2, 30:], counted[2, 30:] = keys[2, 29], 0
+    keys, counted, unit = jnp.asarray(keys), jnp.asarray(counted), jnp.array([[0.0713], [0.1234], [0.0317]])
+
+    def run(keys, unit):
+        found = lacks(keys, jnp.diff(keys, append=keys[:, -1:], axis=-1) / unit, counted, unit, MODES[mode])
+        return found.sums, found.rises
+
+    def both(fn):
+        value, pull, *rest = jax.vjp(fn, keys, unit, has_aux=fn is run)
+        return value, pull(jnp.cos(jnp.arange(value.size, dtype=value.dtype)).reshape(value.shape)), rest
+
+    value, pulled, (rises,) = jax.jit(partial(both, run))()
+    exact, exact_pulled, _ = jax.jit(partial(both, lambda *args: dense_lacks(args[0], counted, args[1], mode)))()
+    close((value, pulled), (exact, exact_pulled), 1e-12)
+    close(rises, np.diff(exact, append=exact[:, -1:], axis=-1), 1e-12)
+
+
+# The operators
+
+
+def everything(op, mode, x, softness, where):
+    """The value, and the gradients in the data and in a softness per row."""
+    probe = jnp.cos(jnp.arange(x.size, dtype=x.dtype)).reshape(x.shape)
+
+    def total(x, softness):
+        y = OPERATORS[op](x, softness=softness, mode=mode, where=where, descending=op == "rank")
+        return jnp.where(jnp.isfinite(y), y * probe, 0).sum(), y
+
+    return jax.jit(jax.grad(total, (0, 1), has_aux=True))(x, softness)
+
+
+CI = [("sort", "c1"), ("rank", "smooth")]
+
+
+@pytest.mark.usefixtures("double_precision")
+@pytest.mark.parametrize(
+    ("op", "mode"),
+    [pytest.param(op, m, marks=slow if (op, m) in CI else exhaustive) for op in OPERATORS for m in MODES],
+)
+def test_the_band_is_the_matrix(op, mode, monkeypatch, banded):
+    x, softness = jnp.asarray(rows(70)), jnp.array([0.103, 0.0327, 0.1, 0.00271])[:, None]
+    where = np.random.default_rng(2).random(x.shape) < 0.8
+    run = lambda: everything(op, mode, x, softness, where)
+    close(run(), by_matrix(run, monkeypatch), 1e-9)
+
+
+@pytest.mark.usefixtures("double_precision")
+@pytest.mark.parametrize("mode", [pytest.param(mode, marks=exhaustive) for mode in ("smooth", "c2")])
+def test_second_derivatives(mode, monkeypatch, banded):
+    x = jnp.asarray(rows(40)[1])
+
+    def run():
+        total = lambda x, s: sum(jnp.sin(fn(x, softness=s, mode=mode)).sum() for fn in FUNCTIONS)
+        change = lambda *args: jax.jvp(jax.grad(total, (0, 1)), args, (jnp.cos(x), jnp.ones(())))[1]
+        return jax.jit(change)(x, jnp.asarray(0.0937))
+
+    close(run(), by_matrix(run, monkeypatch), 1e-8)
+
+
+@pytest.mark.parametrize("mode", [pytest.param("smooth", marks=slow), pytest.param("c1", marks=exhaustive)])
+@pytest.mark.parametrize("op", [pytest.param("sort"), pytest.param("rank", marks=exhaustive)])
+def test_single_precision_is_accurate(op, mode, monkeypatch):
+    """Against the matrix in double precision, for softness from a thousandth of the spread to ten times it."""
+    x = np.random.default_rng(3).normal(size=(2, 300)).astype("float32")
+    x[1] = x[1].round(1)
+    probe = np.cos(np.arange(300) + np.arange(2)[:, None])
+
+    @jax.jit
+    def run(x, softness):
+        value, pull = jax.vjp(lambda x: OPERATORS[op](x, softness=softness, mode=mode), x)
+        return value, pull(probe.astype(x.dtype))
+
+    for softness in (1e-3, 0.03, 0.2, 10.0):
+        value, gradient = run(jnp.asarray(x), jnp.float32(softness))
+        with jax.enable_x64(True):
+            exact = by_matrix(lambda s=softness: run(jnp.asarray(x, "float64"), jnp.asarray(s)), monkeypatch)
+        close(value, exact[0], 1e-5)
+        # of the least softness the keys, which are rounded, are known to a thousandth of a gap
+        close(gradient, exact[1], 1e-4 if softness > 1e-3 else 3e-3)
+
+
+@pytest.mark.parametrize("n", [40, *(pytest.param(n, marks=exhaustive) for n in (1, 2, 3))])
+def test_few_entries(n, monkeypatch, banded):
+    x = jnp.asarray(np.random.default_rng(n).normal(size=n), "float32")
+    run = lambda: jax.jit(jax.value_and_grad(lambda x: jnp.sin(OPERATORS["sort"](x)).sum()))(x)
+    close(run(), by_matrix(run, monkeypatch), 1e-5)
+
+
+def test_no_entries(banded):
+    for fn in FUNCTIONS:
+        assert fn(jnp.zeros((2, 0))).shape == (2, 0)
+
+
+@pytest.mark.parametrize("mode", [pytest.param(mode, marks=exhaustive) for mode in ("smooth", "c1")])
+def test_no_softness_and_the_smallest_have_finite_gradients(mode, banded):
+    x = jnp.asarray(np.random.default_rng(5).normal(size=(3, 20)), "float32")
+    total = lambda x, s: sum(fn(x, softness=s, mode=mode).sum() for fn in FUNCTIONS)
+    for gradient in jax.jit(jax.grad(total, (0, 1)))(x, jnp.array([[0.0], [1e-38], [1e30]])):
+        assert np.isfinite(gradient).all()
+
+
+# Transformations
+
+
+def total(x, fn=OPERATORS["sort"], softness=0.1):
+    return jnp.sin(fn(x, softness=softness)).sum()
+
+
+def two_rows():
+    return jnp.asarray(np.random.default_rng(6).normal(size=(2, 20)), "float32")
+
+
+@slow
+def test_shard_map(monkeypatch, banded):
+    x, spec = two_rows(), jax.sharding.PartitionSpec("d")
+    mesh = jax.make_mesh((2,), ("d",), axis_types=(jax.sharding.AxisType.Auto,))
+    mapped = jax.shard_map(OPERATORS["sort"], mesh=mesh, in_specs=spec, out_specs=spec)
+    ours = jax.jit(jax.grad(lambda x: jnp.sin(mapped(x)).sum()))(x)
+    close(ours, by_matrix(lambda: jax.jit(jax.grad(total))(x), monkeypatch), 1e-5)
+
+
+@slow
+@pytest.mark.exhaustive
+def test_an_explicit_mesh(monkeypatch, banded):
+    x = two_rows()
+    exact = by_matrix(lambda: jax.jit(jax.grad(total))(x), monkeypatch)
+    with jax.set_mesh(jax.make_mesh((2,), ("d",), axis_types=(jax.sharding.AxisType.Explicit,))):
+        placed = jax.device_put(x, jax.sharding.PartitionSpec("d"))
+        close(jax.jit(jax.grad(lambda x: total(x)))(placed), exact, 1e-5)
+
+
+@pytest.mark.parametrize("op", [pytest.param(op, marks=exhaustive) for op in OPERATORS])
+def test_transforms(op, banded):
+    """vmap over softness and forward mode are the plain gradient."""
+    x = two_rows()
+    fn = partial(total, fn=OPERATORS[op])
+    exact = jax.jit(jax.grad(fn))(x)
+    each = lambda row, s: jax.grad(partial(fn, softness=s))(row)
+    close(jax.jit(jax.vmap(each))(x, jnp.full(2, 0.1)), exact, 1e-5)
+    close(jax.jit(jax.jacfwd(fn))(x), exact, 1e-5)
+
+
+@slow
+@pytest.mark.exhaustive
+def test_a_long_row():
+    """2^16 entries, whose matrix would take 16 GB."""
+    x = jnp.asarray(np.random.default_rng(4).permutation(2**16), "float32")
+    both = lambda x: jax.value_and_grad(lambda x: OPERATORS["sort"](x, softness=0.01)[::1000].sum())(x)
+    run = jax.jit(both).lower(x).compile()
+    analysis = run.memory_analysis()
+    assert analysis
+    assert analysis.temp_size_in_bytes < 100 * 2**20
+    value, gradient = run(x)
+    np.testing.assert_allclose(value, np.arange(0, 2**16, 1000.0).sum(), rtol=1e-2)
+    assert np.isfinite(gradient).all()
