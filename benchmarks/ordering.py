@@ -158,10 +158,12 @@ def write(lines: list[dict], path: str) -> None:
 
 def asked():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="sort and rank on three shapes, under 5 minutes")
+    parser.add_argument(
+        "--quick", action="store_true", help="sort and rank, mode smooth, three shapes: under 5 minutes"
+    )
     parser.add_argument("--operators", nargs="+", choices=OPERATORS)
     parser.add_argument("--algorithms", nargs="+", choices=ALGORITHMS)
-    parser.add_argument("--modes", nargs="+", default=["smooth", "c0"])
+    parser.add_argument("--modes", nargs="+", help="smooth and c0 by default")
     parser.add_argument("--shapes", nargs="+", help="such as 1024 or 256x1024")
     parser.add_argument("--dtypes", nargs="+", default=["float32"])
     parser.add_argument("--peers", nargs="+", help="contestants to take, of those installed")
@@ -174,7 +176,7 @@ def problems(options):
     shapes = options.shapes or (QUICK if options.quick else SHAPES)
     algorithms = options.algorithms or (ALGORITHMS[:3] if options.quick else ALGORITHMS)
     for algorithm in algorithms:
-        for mode in options.modes:
+        for mode in options.modes or (["smooth"] if options.quick else ["smooth", "c0"]):
             for operator in options.operators or OPERATORS[: 2 if options.quick else None]:
                 if algorithm == "fast_soft_sort" and operator == "top_k":
                     continue
