@@ -54,6 +54,28 @@ def row_of(x: Array, ordering: Ordering, relaxation: Relaxation, wanted: Wanted 
     return Row(jnp.where(counted, keys, 0), counted, order, data, _start(level, wanted), ordering.descending)
 
 
+def row_in_order(x: Array, ordering: Ordering, relaxation: Relaxation) -> tuple[Row, Array, Array]:
+    """The row with its entries in their exact order, the entries, and the order."""
+    signed = -x if ordering.descending else x
+    level = _level(signed, ordering)
+    order = _order(level, signed)
+    x = jnp.take_along_axis(x, order, -1, mode="promise_in_bounds")
+    signed = -x if ordering.descending else x
+    places, start = iota_like(level), _start(level, None)
+    counted = (places >= start) & (places < start + (level == 0).sum(-1, keepdims=True, dtype=jnp.int32))
+    keys = standardize(signed, counted) if relaxation.standardize else signed
+    data = lax.stop_gradient(jnp.where(counted, signed, 0))
+    return Row(jnp.where(counted, keys, 0), counted, places, data, start, ordering.descending, in_order=True), x, order
+
+
+def _restored(x: Array, order: Array) -> Array:
+    """Entries that stand in an order, back where they came from."""
+    put = lambda x, order: jnp.zeros_like(x).at[order].set(x, unique_indices=True, mode="promise_in_bounds")
+    for _ in range(x.ndim - 1):
+        put = jax.vmap(put)
+    return put(x, order)
+
+
 def _start(level: Array, wanted: Wanted | None) -> Array:
     """How many entries come before the finite ones; of what matters to an extreme, at most one."""
     if wanted and wanted.kind == "extreme":
@@ -255,8 +277,12 @@ def values(x: Array, wanted: Wanted, ordering: Ordering, relaxation: Relaxation,
         return jnp.zeros(wanted.positions.shape, x.dtype)
     wide = as_float(x, wide_dtype(x.dtype))
     relaxation = _unstandardized(relaxation, algorithm)
-    row = row_of(wide, ordering, relaxation, None if algorithm.has_values else wanted)
     s = effective_softness(relaxation, x.dtype)
+    turned = algorithm.has_values and ordering.descending
+    if wanted.kind == "sort" and algorithm.symmetric and not turned:
+        row, wide, _ = row_in_order(wide, ordering, relaxation)
+    else:
+        row = row_of(wide, ordering, relaxation, None if algorithm.has_values else wanted)
     return _values_of(row, wide, wanted, ordering, relaxation, s, algorithm).astype(x.dtype)
 
 
@@ -280,7 +306,7 @@ def statistics_of(x: Array, ordering: Ordering, relaxation: Relaxation, default:
 
 
 def _values_of(row: Row, x, wanted: Wanted, ordering, relaxation, softness, algorithm: Algorithm) -> Array:
-    exact = jnp.take_along_axis(x, jnp.take_along_axis(row.order, wanted.positions, -1), -1)
+    exact = x if row.in_order else jnp.take_along_axis(x, jnp.take_along_axis(row.order, wanted.positions, -1), -1)
     if relaxation.is_hard:
         return exact
     relaxed = _sorted_values if algorithm.has_values else _expected_values
@@ -300,8 +326,11 @@ def _expected_values(algorithm: Algorithm, x, row: Row, request: Request, orderi
 
 def _sorted_values(algorithm: Algorithm, x, row: Row, request: Request, ordering, relaxation, softness) -> Array:
     """The keys that the algorithm sorts, ascending in either direction, so that max is sort[-1]."""
-    ascending = row_of(x, ordering._replace(descending=False), relaxation) if ordering.descending else row
-    keys = algorithm.values(ascending, softness, MODES[relaxation.mode])
+    if algorithm.symmetric and not row.in_order:
+        row, x, _ = row_in_order(x, ordering._replace(descending=False), relaxation)
+    elif ordering.descending:
+        row = row_of(x, ordering._replace(descending=False), relaxation)
+    keys = algorithm.values(row, softness, MODES[relaxation.mode])
     places = request.positions
     places = jnp.maximum(row.count - 1 - places, 0) if ordering.descending else places
     return jnp.take_along_axis(_in_unit_of_x(keys, x, row.counted, relaxation), places, -1)
@@ -358,14 +387,30 @@ def ranks(x: Array, ordering: Ordering, relaxation: Relaxation) -> Array:
         return x
     wide = as_float(x, wide_dtype(x.dtype))
     relaxation = _unstandardized(relaxation, algorithm)
-    row = row_of(wide, ordering, relaxation)
-    exact = exact_ranks(wide, ordering)
-    if not relaxation.is_hard:
-        s = effective_softness(relaxation, x.dtype)
-        soft = algorithm.ranks(row, s, MODES[relaxation.mode])
-        soft = soft + row.start.astype(soft.dtype)
-        exact = jnp.where(row.counted & _soft(relaxation), soft, exact)
-    return exact.astype(x.dtype)
+    if relaxation.is_hard:
+        return exact_ranks(wide, ordering).astype(x.dtype)
+    if algorithm.symmetric:
+        row, _, order = row_in_order(wide, ordering, relaxation)
+    else:
+        row, order = row_of(wide, ordering, relaxation), None
+    soft = algorithm.ranks(row, effective_softness(relaxation, x.dtype), MODES[relaxation.mode])
+    soft = soft + row.start.astype(soft.dtype)
+    soft = soft if order is None else _restored(soft, order)
+    if relaxation.is_static:
+        level = _level(-wide if ordering.descending else wide, ordering)
+        return jnp.where(level == 0, soft, _ranks_outside(level, soft.dtype)).astype(x.dtype)
+    counted = jnp.isfinite(wide) if ordering.where is None else jnp.isfinite(wide) & ordering.where
+    return jnp.where(counted & _soft(relaxation), soft, exact_ranks(wide, ordering)).astype(x.dtype)
+
+
+def _ranks_outside(level: Array, dtype) -> Array:
+    """Those of entries that are not finite, of which each level is tied; 0 for masked entries."""
+    ranks = jnp.zeros(level.shape, dtype)
+    for own in (-2, -1, 1, 2):
+        before, tied = ((level < own), (level == own))
+        count = lambda entries: entries.sum(-1, keepdims=True, dtype=jnp.int32).astype(dtype)
+        ranks = jnp.where(tied, count(before) + (1 + count(tied)) / 2, ranks)
+    return ranks
 
 
 def exact_ranks(x: Array, ordering: Ordering) -> Array:

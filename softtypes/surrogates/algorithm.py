@@ -22,6 +22,7 @@ class Row(NamedTuple):
     data: Array  # (..., n), what the keys were made of, in the same order but apart where keys are rounded together
     start: Array  # (..., 1), how many entries the order puts before the counted ones
     mirrored: bool = False  # whether the keys are those of the data reversed, for an algorithm that is not symmetric
+    in_order: bool = False  # whether the entries stand in their exact order
     shared: Any = None  # arrays that an algorithm has computed of the whole row for several requests
 
     @property
@@ -36,6 +37,12 @@ class Row(NamedTuple):
     def index(self, positions: Array) -> Array:
         """Which entries those are, `(..., k)`."""
         return jnp.take_along_axis(self.order, self.start + positions, -1, mode="clip")
+
+    def ascending(self) -> Array:
+        """The keys of a row that is in order, those that don't count replaced by the nearest that does."""
+        places = positions_along(self)
+        first, last = (self.statistics(end) for end in (jnp.zeros_like(self.start), jnp.maximum(self.count - 1, 0)))
+        return jnp.where(places < self.start, first, jnp.where(places < self.start + self.count, self.keys, last))
 
     def before(self, positions: Array) -> Array:
         """Whether an entry comes before the order statistics at positions, `(..., k, n)`."""
@@ -56,12 +63,14 @@ class Algorithm:
     """One way to relax an order.
 
     `softness` is a float or an array `(..., 1)`. Values are the weighted sums of the data, unless the algorithm sorts
-    the keys themselves.
+    the keys themselves. All values and all ranks are asked of a row whose entries stand in their exact order, if the
+    algorithm is symmetric in them.
     """
 
     modes: tuple[str, ...] = tuple(MODES)
     has_weights: bool = True
     has_values: bool = False
+    symmetric: bool = True  # whether it does not matter in which order the entries come
     standardizes: bool = True  # whether it takes keys that are standardised, if that is asked for
 
     def prepared(self, row: Row, softness: Softness, mode: Mode) -> Row:

@@ -4,8 +4,9 @@ import jax.numpy as jnp
 from jax import Array
 
 from softtypes.surrogates import permutahedron
-from softtypes.surrogates.algorithm import Algorithm, Row, per_batch, positions_along
+from softtypes.surrogates.algorithm import Algorithm, Row, per_batch
 from softtypes.surrogates.modes import Mode
+from softtypes.surrogates.permutahedron import per_row
 from softtypes.surrogates.ratio import Softness
 
 
@@ -16,14 +17,16 @@ class FastSoftSort(Algorithm):
     has_values = True
 
     def values(self, row: Row, softness: Softness, mode: Mode) -> Array:
-        return permutahedron.soft_sort(row.keys, per_batch(softness), mode.name, row.counted, _counted_first(row))
+        keys = _turned(row.keys, row.start)  # what comes before the counted entries comes last
+        return permutahedron.sorted_values(keys, row.count, per_row(per_batch(softness), keys), mode.name)
 
     def ranks(self, row: Row, softness: Softness, mode: Mode) -> Array:
-        return permutahedron.soft_rank(row.keys, per_batch(softness), mode.name, row.counted, _counted_first(row))
+        keys = _turned(row.keys, row.start)
+        ranks = permutahedron.ranks_in_order(keys, row.count, per_row(per_batch(softness), keys), mode.name)
+        return _turned(ranks, keys.shape[-1] - row.start)
 
 
-def _counted_first(row: Row) -> Array:
-    """The row's order, turned so that what comes before the counted entries comes last."""
-    places = positions_along(row) + row.start
-    n = row.keys.shape[-1]
-    return jnp.take_along_axis(row.order, jnp.where(places < n, places, places - n), -1, mode="promise_in_bounds")
+def _turned(x: Array, by: Array) -> Array:
+    """Entries moved down by so many places, `(..., 1)`, the first ones to the end."""
+    places = jnp.arange(x.shape[-1], dtype=jnp.int32) + by
+    return jnp.take_along_axis(x, jnp.where(places < x.shape[-1], places, places - x.shape[-1]), -1, mode="clip")

@@ -9,51 +9,74 @@ The kernel is a product over the gaps between, so that two recurrences give all 
 No term grows, whatever the gaps.
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
 
-def laplace_sums(gaps: Array, values: Array) -> Array:
-    """The sums of each point.
+def laplace_sums(gaps: Array, *values: Array) -> list[Array]:
+    """The sums of each of several values.
 
     Args:
         gaps: `(..., n)`, each from the point before to this one, at least 0; the first is not used.
             Infinite ones part the points.
-        values: `(..., n, c)`.
+        values: `(..., n)` each.
 
     Returns:
-        `(..., n, c)`.
+        `(..., n)` each.
     """
-    decays, values = jnp.exp(-jnp.moveaxis(gaps, -1, 0)[..., None]), jnp.moveaxis(values, -2, 0)
+    along = lambda x: jnp.moveaxis(jnp.broadcast_to(x, gaps.shape), -1, 0)
+    decays, terms = jnp.exp(-along(gaps)), list(map(along, values))
     nothing = jnp.zeros_like(decays[:1])  # leads to the first point, from either end
-    decays = jnp.stack([jnp.concatenate([nothing, decays[1:]]), jnp.concatenate([nothing, decays[:0:-1]])], 1)
-    terms = jnp.stack([values, values[::-1]], 1)
-    sums = _recur(jnp.broadcast_to(decays, terms.shape), terms)
-    return jnp.moveaxis(sums[:, 0] + sums[::-1, 1] - values, 0, -2)
+    decays = decays[1:]
+    upwards = recur(jnp.concatenate([nothing, decays]), terms, False)
+    downwards = recur(jnp.concatenate([decays, nothing]), terms, True)
+    sums = (up + down - own for up, down, own in zip(upwards, downwards, terms, strict=True))
+    return [jnp.moveaxis(x, 0, -1) for x in sums]
 
 
-def _recur(coefficients: Array, terms: Array) -> Array:
-    """`y_k = terms_k + coefficients_k y_(k-1)` along the first axis."""
-    one_by_one = jax.default_backend() == "cpu"
-    return in_turn(coefficients, terms) if one_by_one else by_doubling(coefficients, terms)
+@partial(jax.custom_jvp, nondiff_argnums=(2,))
+def recur(coefficients: Array, terms: list[Array], reverse: bool) -> list[Array]:
+    """`y_k = terms_k + coefficients_k y_(k-1)` along the first axis, for each of the terms; in reverse `y_(k+1)`."""
+    return _recurrence()(coefficients, terms, reverse)
 
 
-def in_turn(coefficients: Array, terms: Array) -> Array:
+@recur.defjvp
+def _recur_jvp(reverse, primals, tangents):
+    """The derivative is such a recurrence, linear in its terms: nothing else is kept of the steps."""
+    coefficients, change = primals[0], tangents[0]
+    sums = recur(*primals, reverse)
+    terms = [dot + change * _before(y, reverse) for y, dot in zip(sums, tangents[1], strict=True)]
+    return sums, _recurrence()(coefficients, terms, reverse)
+
+
+def _before(y: Array, reverse: bool) -> Array:
+    nothing = jnp.zeros_like(y[:1])
+    return jnp.concatenate([y[1:], nothing] if reverse else [nothing, y[:-1]])
+
+
+def _recurrence():
+    return in_turn if jax.default_backend() == "cpu" else by_doubling
+
+
+def in_turn(coefficients: Array, terms: list[Array], reverse: bool = False) -> list[Array]:
     """In n steps of little work: for one processor."""
 
-    def step(before: Array, now: tuple[Array, Array]) -> tuple[Array, Array]:
-        coefficient, term = now
-        y = term + coefficient * before
+    def step(before, now):
+        coefficient, terms = now
+        y = [term + coefficient * one for term, one in zip(terms, before, strict=True)]
         return y, y
 
-    return lax.scan(step, jnp.zeros_like(terms[0]), (coefficients, terms))[1]
+    return lax.scan(step, [jnp.zeros_like(term[0]) for term in terms], (coefficients, terms), reverse=reverse)[1]
 
 
-def by_doubling(coefficients: Array, terms: Array) -> Array:
+def by_doubling(coefficients: Array, terms: list[Array], reverse: bool = False) -> list[Array]:
     """In `2 log2 n` steps over all points: for many processors."""
 
-    def composed(first: tuple[Array, Array], second: tuple[Array, Array]) -> tuple[Array, Array]:
-        return first[0] * second[0], second[0] * first[1] + second[1]
+    def composed(first, second):
+        sums = [then + second[0] * one for one, then in zip(first[1], second[1], strict=True)]
+        return first[0] * second[0], sums
 
-    return lax.associative_scan(composed, (coefficients, terms))[1]
+    return lax.associative_scan(composed, (coefficients, terms), reverse=reverse)[1]

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from softtypes.surrogates import band, steps
-from softtypes.surrogates.algorithm import Algorithm, Request, Row, inverse, per_matrix, positions_along
+from softtypes.surrogates.algorithm import Algorithm, Request, Row, per_matrix, positions_along
 from softtypes.surrogates.distances import lacks
 from softtypes.surrogates.modes import Mode
 from softtypes.surrogates.ratio import Softness, ratio
@@ -42,11 +42,11 @@ class NeuralSort(Algorithm):
 
     def ranks(self, row: Row, softness: Softness, mode: Mode) -> Array:
         """The columns of the weights, renormalised, average the ranks; an empty column leaves the exact rank."""
-        places = inverse(row.order) - row.start
+        places = positions_along(row) - row.start
         if row.keys.shape[-1] <= SMALL:
             return self._ranks_by_matrix(row, softness, mode, 1 + places)
         ranks = _by_row(partial(_ranks, mode), _ordered(row, _ascending(row, row.keys)[0], softness, mode))
-        return jnp.take_along_axis(ranks, places, -1, mode="clip")
+        return jnp.take_along_axis(ranks, places * jnp.ones_like(row.order), -1, mode="clip")
 
     def _ranks_by_matrix(self, row: Row, softness: Softness, mode: Mode, exact: Array) -> Array:
         places = positions_along(row) * jnp.ones_like(row.order)
@@ -87,10 +87,9 @@ class Ordered(NamedTuple):
 
 
 def _ascending(row: Row, *arrays: Array) -> list[Array]:
-    """Arrays in ascending order of the keys that count, the last of them repeated."""
+    """Arrays of a row in order from the first entry that counts, the last of them repeated."""
     places = row.start + jnp.clip(positions_along(row), 0, jnp.maximum(row.count - 1, 0))
-    order = jnp.take_along_axis(row.order, places, -1, mode="clip")
-    return [jnp.take_along_axis(x, order, -1, mode="promise_in_bounds") for x in arrays]
+    return [jnp.take_along_axis(x, places, -1, mode="clip") for x in arrays]
 
 
 def _ordered(row: Row, keys: Array, softness: Softness, mode: Mode) -> Ordered:

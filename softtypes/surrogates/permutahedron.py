@@ -141,9 +141,13 @@ def working_copies(z: Array, softness: Softness, mask: Array | None) -> tuple[Ar
     dtype = z.dtype if z.dtype.itemsize >= 4 else jnp.dtype(jnp.float32)
     mask = jnp.ones(z.shape, bool) if mask is None else jnp.broadcast_to(mask, z.shape)
     z = jnp.where(mask, z, 0).astype(dtype)
-    # Below the smallest normal number a division would overflow on ordinary gaps.
-    softness = jnp.maximum(jnp.asarray(softness, dtype), jnp.finfo(dtype).tiny)
-    return z, softness.reshape((1,) * (z.ndim - 1 - softness.ndim) + (*softness.shape, 1)), mask
+    return z, per_row(softness, z), mask
+
+
+def per_row(softness: Softness, z: Array) -> Array:
+    """The softness `(..., 1)`; below the smallest normal number a division would overflow on ordinary gaps."""
+    softness = jnp.maximum(jnp.asarray(softness, z.dtype), jnp.finfo(z.dtype).tiny)
+    return softness.reshape((1,) * (z.ndim - 1 - softness.ndim) + (*softness.shape, 1))
 
 
 def ascending_order(z: Array, mask: Array) -> Array:
@@ -158,8 +162,11 @@ def sorted_by(order: Array, *arrays: Array) -> tuple[Array, ...]:
 
 def grid(mask: Array, z: Array) -> tuple[Array, Array]:
     """`0 .. n-1` in the shape of `z`, and `max(m-1, 1)`, `m` the number left by the mask."""
-    steps = jnp.maximum(mask.sum(-1, keepdims=True) - 1, 1).astype(z.dtype)
-    return positions(z.shape).astype(z.dtype), steps
+    return _grid(z, _count(mask))
+
+
+def _grid(z: Array, count: Array) -> tuple[Array, Array]:
+    return positions(z.shape).astype(z.dtype), jnp.maximum(count - 1, 1).astype(z.dtype)
 
 
 def _count(mask: Array) -> Array:
@@ -210,12 +217,28 @@ def project(z: Array, w: Array, softness: Softness = 0.1, mode: str = "smooth", 
     return jnp.where(mask, y, 0).astype(dtype)
 
 
+def sorted_values(z: Array, count: Array, softness: Array, mode: str) -> Array:
+    """`soft_sort` of values that stand in order: `(..., n)`, ascending, of which the first `count` count, `(..., 1)`.
+
+    `softness`: `(..., 1)`. Returns zeros after the values that count.
+    """
+    index, steps = _grid(z, count)
+    valid = index < count
+    problem = Sorted(index, tied(z, tie_ends(z, valid)), count, steps * softness, jnp.ones_like(steps))
+    return jnp.where(valid, _project_sorted(problem, mode), 0)
+
+
+def ranks_in_order(z: Array, count: Array, softness: Array, mode: str) -> Array:
+    """`soft_rank` of values that stand in order, as in `sorted_values`."""
+    index, steps = _grid(z, count)
+    return _project_sorted(Sorted(z, index + 1, count, softness, steps), mode)
+
+
 def soft_sort(
     z: Array,
     softness: Softness = 0.1,
     mode: str = "smooth",
     mask: Array | None = None,
-    order: Array | None = None,
 ) -> Array:
     """Soft values of `sort(z)`, ascending: `i / (n-1)` projected onto `P(z)`.
 
@@ -224,18 +247,14 @@ def soft_sort(
         softness: positive; inverse unit of `z` (of 1 for standardised data).
         mode: one of `MODES`.
         mask: `(..., n)`, False drops the element.
-        order: `(..., n)`, the indices that sort `z`, masked elements last, if they are known.
 
     Returns:
         `(..., n)`: the `m` unmasked values ascending, then zeros.
     """
     dtype = z.dtype
     z, softness, mask = working_copies(z, softness, mask)
-    order = ascending_order(z, mask) if order is None else order
-    z, valid = sorted_by(order, z, mask)
-    index, steps = grid(mask, z)
-    problem = Sorted(index, tied(z, tie_ends(z, valid)), _count(mask), steps * softness, jnp.ones_like(steps))
-    return jnp.where(valid, _project_sorted(problem, mode), 0).astype(dtype)
+    (z,) = sorted_by(ascending_order(z, mask), z)
+    return sorted_values(z, _count(mask), softness, mode).astype(dtype)
 
 
 def soft_rank(
@@ -243,7 +262,6 @@ def soft_rank(
     softness: Softness = 0.1,
     mode: str = "smooth",
     mask: Array | None = None,
-    order: Array | None = None,
 ) -> Array:
     """Soft ascending ranks, 1-based: `z` projected onto `P(1, ..., n) / (n-1)`, times `n-1`.
 
@@ -252,16 +270,13 @@ def soft_rank(
         softness: positive, in the unit of `z`.
         mode: one of `MODES`.
         mask: `(..., n)`, False drops the element.
-        order: `(..., n)`, the indices that sort `z`, masked elements last, if they are known.
 
     Returns:
         `(..., n)`: ranks among the unmasked; 0 where masked.
     """
     dtype = z.dtype
     z, softness, mask = working_copies(z, softness, mask)
-    order = ascending_order(z, mask) if order is None else order
+    order = ascending_order(z, mask)
     (z,) = sorted_by(order, z)
-    index, steps = grid(mask, z)
-    ranks = _project_sorted(Sorted(z, index + 1, _count(mask), softness, steps), mode)
-    (ranks,) = sorted_by(inverse(order), ranks)
+    (ranks,) = sorted_by(inverse(order), ranks_in_order(z, _count(mask), softness, mode))
     return jnp.where(mask, ranks, 0).astype(dtype)

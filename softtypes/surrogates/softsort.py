@@ -6,7 +6,7 @@ from functools import partial
 import jax.numpy as jnp
 from jax import Array
 
-from softtypes.surrogates.algorithm import Algorithm, Request, Row, inverse, per_matrix, positions_along
+from softtypes.surrogates.algorithm import Algorithm, Request, Row, per_matrix, positions_along
 from softtypes.surrogates.laplace import laplace_sums
 from softtypes.surrogates.modes import Mode
 from softtypes.surrogates.ratio import Softness, ratio
@@ -33,15 +33,13 @@ class SoftSort(Algorithm):
     def expected(self, row: Row, request: Request, values: Array, softness: Softness, mode: Mode) -> Array:
         if request.kind != "sort" or row.keys.shape[-1] <= SMALL:
             return super().expected(row, request, values, softness, mode)
-        ordered = _averaged(row, jnp.take_along_axis(values, row.order, -1), softness, mode)
-        return jnp.take_along_axis(ordered, row.start + request.positions, -1)
+        return _averaged(row, values, softness, mode)
 
     def ranks(self, row: Row, softness: Softness, mode: Mode) -> Array:
         """Each entry projects `-abs(z_j - z_(k))` over k, and averages the ranks."""
         places = positions_along(row)
         if row.keys.shape[-1] > SMALL:
-            numbers = (1 + places - row.start).astype(row.keys.dtype)
-            return jnp.take_along_axis(_averaged(row, numbers, softness, mode), inverse(row.order), -1)
+            return _averaged(row, (1 + places - row.start).astype(row.keys.dtype), softness, mode)
         distances = _distances(row, jnp.minimum(places, row.count - 1) * jnp.ones_like(row.order))
         gaps = -jnp.swapaxes(distances, -1, -2)
         logits = jnp.where((places < row.count)[..., None, :], gaps, -jnp.inf)
@@ -56,16 +54,14 @@ def _distances(row: Row, positions: Array) -> Array:
     return jnp.where(row.before(positions), gaps, -gaps)
 
 
-def _averaged(row: Row, ordered: Array, softness: Softness, mode: Mode) -> Array:
-    """The mean of ordered values under the weights of each order statistic, without the matrix of the weights."""
+def _averaged(row: Row, values: Array, softness: Softness, mode: Mode) -> Array:
+    """The mean of a row in order under the weights of each order statistic, without the matrix of the weights."""
     average = _laplace_means if mode.name == "smooth" else partial(sparse_means, POWERS[mode.name])
-    places = jnp.clip(positions_along(row), row.start, row.start + jnp.maximum(row.count - 1, 0))
-    keys = jnp.take_along_axis(row.keys, jnp.take_along_axis(row.order, places, -1), -1)  # ascending throughout
-    counted = jnp.take_along_axis(row.counted, row.order, -1)
-    return average(keys, jnp.asarray(softness, keys.dtype), jnp.where(counted, ordered, 0), counted.astype(keys.dtype))
+    keys, masses = row.ascending(), row.counted.astype(row.keys.dtype)
+    return average(keys, jnp.asarray(softness, keys.dtype), jnp.where(row.counted, values, 0), masses)
 
 
 def _laplace_means(keys: Array, softness: Softness, values: Array, masses: Array) -> Array:
     gaps = ratio(jnp.diff(keys, axis=-1, prepend=keys[..., :1]), softness)
-    sums = laplace_sums(gaps, jnp.stack([values, masses], -1))
-    return sums[..., 0] / jnp.where(sums[..., 1] > 0, sums[..., 1], 1)
+    sums, totals = laplace_sums(gaps, values, masses)
+    return sums / jnp.where(totals > 0, totals, 1)

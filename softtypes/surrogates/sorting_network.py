@@ -16,6 +16,7 @@ class SortingNetwork(Algorithm):
     """
 
     has_values = True
+    symmetric = False
 
     def values(self, row: Row, softness: Softness, mode: Mode) -> Array:
         step = lambda x: steps.step(x, softness, mode.step)
