@@ -22,9 +22,11 @@ Everything acts on the last axis, ascending. `mask` (bool, shape of `z`) drops
 elements: they move, in order, behind the others, and no comparator touches them.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple, TypeAlias
 
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
@@ -32,58 +34,71 @@ Step: TypeAlias = Callable[[Array], Array]
 
 
 class _Stage(NamedTuple):
-    """Comparators that act at once: each wire's partner and the middle of its merge."""
+    """Comparators that act at once, in merges of so many wires: wire `i` meets wire `i ^ mask`."""
 
-    partner: Array
-    middle: Array
+    size: Array
+    mask: Array
+    kind: Array  # which mask, of all that the network has
 
 
 class _Exchange(NamedTuple):
     """What a stage does to a row: how much each wire takes from its partner."""
 
     p: Array
-    partner: Array
+    kind: Array
 
 
-def _stages(n: int) -> _Stage | None:
-    """The stages of the network, stacked: `p (p + 1) / 2` of them for `2^(p-1) < n <= 2^p`."""
-    wires = jnp.arange(n)
-    sizes = [2 << p for p in range(max(n - 1, 0).bit_length())]
-    stages = [stage for size in sizes for stage in _merge(wires, size)]
-    return _Stage(*map(jnp.stack, zip(*stages, strict=True))) if stages else None
+def _stages(n: int) -> tuple[_Stage, list[int]] | None:
+    """The stages of the network, `p (p + 1) / 2` of them for `2^(p-1) < n <= 2^p`, and all masks.
+
+    A merge begins by comparing its lower half with the mirror image of the upper one.
+    """
+    depth = max(n - 1, 0).bit_length()
+    stages = [(2 << p, mask) for p in range(depth) for mask in ((2 << p) - 1, *(1 << q for q in reversed(range(p))))]
+    masks = sorted({mask for _, mask in stages})
+    columns = ([size for size, _ in stages], [mask for _, mask in stages], [masks.index(mask) for _, mask in stages])
+    return (_Stage(*(jnp.asarray(column, jnp.int32) for column in columns)), masks) if stages else None
 
 
-def _merge(wires: Array, size: int) -> Iterator[_Stage]:
-    """Stages that merge the sorted halves of blocks of `size`."""
-    start = wires - wires % size
-    middle = start + size // 2
-    yield _Stage(2 * start + size - 1 - wires, middle)
-    distance = size // 4
-    while distance:
-        yield _Stage(wires ^ distance, middle)
-        distance //= 2
+def _beside(x: Array, kind: Array, masks: list[int]) -> Array:
+    """Each wire's partner, 0 where that lies beyond the last wire; by moves of whole runs, not entry by entry."""
+    n = x.shape[-1]
+    wide = 1 << max(n - 1, 0).bit_length()
+
+    def swapped(mask: int) -> Callable[[Array], Array]:
+        low = mask & -mask  # wires in a run
+        runs = (mask + low) // low  # in a block that is turned round
+
+        def swap(x: Array) -> Array:
+            x = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, wide - n)])
+            return jnp.flip(x.reshape(*x.shape[:-1], -1, runs, low), -2).reshape(x.shape)[..., :n]
+
+        return swap
+
+    return lax.switch(kind, list(map(swapped, masks)), x)
 
 
-def _exchange(p: Array, x: Array, partner: Array) -> Array:
-    """Mix the last axis of `x` with its partners; exact where `p` is 0 or 1."""
-    return (1 - p) * x + p * jnp.take(x, partner, axis=-1)
+def _mixed(p: Array, x: Array, other: Array) -> Array:
+    """Exact where `p` is 0 or 1."""
+    return (1 - p) * x + p * other
 
 
 def _run(z: Array, step: Step, count: int | Array) -> tuple[Array, _Exchange | None]:
     """Send `z` through the network: sorted values and the exchange of every stage."""
-    n = z.shape[-1]
-    stages = _stages(n)
-    if stages is None:
+    network = _stages(z.shape[-1])
+    if network is None:
         return z, None
-    wires = lax.broadcasted_iota(stages.partner.dtype, (1,) * (z.ndim - 1) + (n,), z.ndim - 1)
+    stages, masks = network
+    wires = lax.broadcasted_iota(jnp.int32, (1,) * (z.ndim - 1) + z.shape[-1:], z.ndim - 1)
 
+    @partial(jax.checkpoint, prevent_cse=False)  # or else a stage keeps several rows for the gradient, not one
     def advance(x: Array, stage: _Stage) -> tuple[Array, _Exchange]:
-        partner, middle = (wire.reshape(wires.shape) for wire in stage)
+        partner = wires ^ stage.mask
+        middle = (wires & -stage.size) + stage.size // 2
         used = (jnp.maximum(partner, wires) < count) & (middle < count)
-        beside = jnp.minimum(stage.partner, n - 1)
-        rise = x - jnp.take(x, beside, axis=-1)
-        p = jnp.where(used, step(jnp.where(wires < partner, rise, -rise)), 0)
-        return _exchange(p, x, beside), _Exchange(p, beside)
+        other = _beside(x, stage.kind, masks)
+        p = jnp.where(used, step(jnp.where(wires < partner, x - other, other - x)), 0)
+        return _mixed(p, x, other), _Exchange(p, stage.kind)
 
     return lax.scan(advance, z, stages)
 
@@ -91,10 +106,15 @@ def _run(z: Array, step: Step, count: int | Array) -> tuple[Array, _Exchange | N
 def _functionals(exchanges: _Exchange | None, rows: Array) -> Array:
     """`rows @ P`: every stage is symmetric, so they apply in reverse to the rows."""
 
-    def retreat(rows: Array, exchange: _Exchange) -> tuple[Array, None]:
-        return _exchange(exchange.p[..., None, :], rows, exchange.partner), None
+    network = _stages(rows.shape[-1])
+    if exchanges is None or network is None:
+        return rows
 
-    return rows if exchanges is None else lax.scan(retreat, rows, exchanges, reverse=True)[0]
+    @partial(jax.checkpoint, prevent_cse=False)
+    def retreat(rows: Array, exchange: _Exchange) -> tuple[Array, None]:
+        return _mixed(exchange.p[..., None, :], rows, _beside(rows, exchange.kind, network[1])), None
+
+    return lax.scan(retreat, rows, exchanges, reverse=True)[0]
 
 
 def _partition(z: Array, mask: Array | None) -> tuple[Array, int | Array, Array | None]:
@@ -103,7 +123,7 @@ def _partition(z: Array, mask: Array | None) -> tuple[Array, int | Array, Array 
         return z, z.shape[-1], None
     order = jnp.argsort(~mask, axis=-1, stable=True)
     place = jnp.argsort(order, axis=-1)
-    count = mask.sum(-1, keepdims=True)
+    count = mask.sum(-1, keepdims=True, dtype=jnp.int32)
     return jnp.take_along_axis(jnp.where(mask, z, 0), order, axis=-1), count, place
 
 
