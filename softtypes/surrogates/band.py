@@ -25,6 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from softtypes.surrogates import platform
 from softtypes.surrogates.adjoint import linear
 
 GROUP = 4  # blocks in a group
@@ -140,26 +141,53 @@ def _row_sums(power: int, kinds: Kinds, band: Band, level: Array, columns: Array
 
         return _groups(chunk, add, jnp.zeros_like(level)[:, None] * jnp.zeros_like(columns[0, :1]))
 
-    return lax.map(of_chunk, (band.chunks, level))
+    return platform.each(of_chunk, (band.chunks, level), _tile_size(band))
+
+
+def _tile_size(band: Band) -> int:
+    return band.chunks.leads.shape[-1] * band.peaks.shape[-1]
 
 
 def _column_sums(power: int, kinds: Kinds, band: Band, level: Array, rows: Array) -> Array:
     """The sums are kept transposed: the product with the transposed weights takes six times as long."""
     product = lambda weights, row: _dot(row.T, weights)
 
-    def of_chunk(sums, args):
-        chunk, level, row = args
-
-        def add(g, sums):
-            logits, lean = _tile(band, chunk, g)
-            more = _weighted(power, kinds, logits - level[:, None], lean, product, row, 0)
-            return lax.dynamic_update_index_in_dim(sums, _at(g, sums) + more, g, 0)
-
-        return _groups(chunk, add, sums), None
+    def of_tile(g, chunk, level, row):
+        logits, lean = _tile(band, chunk, g)
+        return _weighted(power, kinds, logits - level[:, None], lean, product, row, 0)
 
     nothing = jnp.zeros_like(level[0, :1]) + jnp.zeros_like(rows[0, 0])
     zeros = jnp.broadcast_to(nothing[None, :, None], (band.peaks.shape[0], nothing.size, band.peaks.shape[1]))
-    return jnp.swapaxes(lax.scan(of_chunk, zeros, (band.chunks, level, rows))[0], 1, 2)
+    return jnp.swapaxes(_over_columns(band, "add", zeros, of_tile, level, rows), 1, 2)
+
+
+def _over_columns(band: Band, join: str, start: Array, of_tile: Callable, *rows: Array) -> Array:
+    """`of_tile(g, chunk, *rows)` of all tiles, those of one group joined: `start` is the result of no tile, for each
+    group."""
+    if platform.in_turn():
+        joined = {"add": jnp.add, "max": jnp.maximum}[join]
+
+        def of_chunk(total, args):
+            def step(g, total):
+                return lax.dynamic_update_index_in_dim(total, joined(_at(g, total), of_tile(g, *args)), g, 0)
+
+            return _groups(args[0], step, total), None
+
+        return lax.scan(of_chunk, start, (band.chunks, *rows))[0]
+
+    def of_chunks(total, args):
+        first, after = args[0].ends.T
+        last = jnp.maximum(after - 1, first)
+
+        def step(i, total):
+            g = jnp.minimum(first + i, last)
+            more = jax.vmap(of_tile)(g, *args)
+            inside = (first + i < after).reshape(-1, *(1,) * (more.ndim - 1))
+            return getattr(total.at[g], join)(jnp.where(inside, more, start[g]), mode="promise_in_bounds")
+
+        return lax.fori_loop(0, (after - first).max(), step, total), None
+
+    return lax.scan(of_chunks, start, platform.parts((band.chunks, *rows), _tile_size(band)))[0]
 
 
 # Sums with their derivatives
@@ -253,7 +281,7 @@ def solved(power: int, band: Band, fields: Fields, values: Array) -> tuple[Array
         level, sums = _root(power, sweep, none) if power else _log_sum(sweep, none)
         return level, sums[:, 1:] / jnp.where(sums[:, :1] > 0, sums[:, :1], 1)
 
-    return lax.map(of_chunk, band.chunks)
+    return platform.each(of_chunk, band.chunks, _tile_size(band))
 
 
 @solved.defjvp
@@ -315,17 +343,9 @@ def _root(power: int, sweep: Callable, none: Array) -> tuple[Array, Array]:
 def column_tops(band: Band, level: Array) -> Array:
     """The largest logit above the threshold in each column, `(g, GROUP b)`."""
 
-    def of_chunk(tops, args):
-        chunk, level = args
-
-        def raised(g, tops):
-            logits = _tile(band, chunk, g)[0] - level[:, None]
-            return lax.dynamic_update_index_in_dim(tops, jnp.maximum(_at(g, tops), logits.max(0)), g, 0)
-
-        return _groups(chunk, raised, tops), None
-
     lowest = jnp.broadcast_to(_lowest(level[0, 0]), band.peaks.shape)
-    return lax.scan(of_chunk, lowest, (band.chunks, level))[0]
+    highest = lambda g, chunk, level: (_tile(band, chunk, g)[0] - level[:, None]).max(0)
+    return _over_columns(band, "max", lowest, highest, level)
 
 
 # The band of keys and rows; nothing here is differentiated

@@ -13,7 +13,8 @@ import numpy as np
 from jax import Array, lax
 from numpy.polynomial import Polynomial
 
-from softtypes.surrogates import windows
+from softtypes.surrogates import platform, windows
+from softtypes.surrogates.laplace import recur
 from softtypes.surrogates.modes import Mode
 from softtypes.surrogates.ratio import ratio
 
@@ -61,18 +62,35 @@ def _logistic(gaps: Array, counted: Array) -> Lacks:
     before = both(jnp.concatenate([jnp.zeros_like(counted[:1]), counted[:-1]]),
                   jnp.concatenate([counted[1:], jnp.zeros_like(counted[:1])]))  # fmt: skip
 
-    def step(sums, now):
-        gap, mass = now
-        decay = jnp.exp(-rates.reshape((1,) * (gap.ndim - 1) + (-1,)) * gap)
-        entered = sums[0] + mass
-        sums = decay * entered, decay * (sums[1] + gap * entered)
-        return sums, sums
-
-    start = jnp.zeros_like(gaps[0])[None, ..., None] * jnp.zeros((2, *(1,) * (gaps.ndim - 1), rates.size), gaps.dtype)
-    masses, moments = lax.scan(step, (start, start), (both(to_right, gaps), before))[1]
+    masses, moments = _running(rates, both(to_right, gaps), before)
     sums = ((moments[:, 0] + moments[::-1, 1]) * powers.reshape((1,) * gaps.ndim + (-1,))).sum(-1)
     fixed = lax.stop_gradient((masses, moments, gaps[..., None], counted[..., None]))
     return Lacks(jnp.moveaxis(sums, 0, -1), jnp.moveaxis(_logistic_rises(powers, rates, *fixed), 0, -1))
+
+
+def _running(rates: np.ndarray, gaps: Array, masses: Array) -> tuple[Array, Array]:
+    """The sums `q^m` and `x q^m` of all points before, along the first axis: the mass at a point joins before its gap.
+
+    Args:
+        rates: `(p,)`, the powers m.
+        gaps: `(n, ..., 1)`.
+        masses: `(n, ..., 1)`.
+    """
+    decay = lambda gap: jnp.exp(-rates.reshape((1,) * (gap.ndim - 1) + (-1,)) * gap)
+    if platform.in_turn():
+
+        def step(sums, now):
+            gap, mass = now
+            entered = sums[0] + mass
+            sums = decay(gap) * entered, decay(gap) * (sums[1] + gap * entered)
+            return sums, sums
+
+        nothing = jnp.zeros_like(decay(gaps[0]))
+        return lax.scan(step, (nothing, nothing), (gaps, masses))[1]
+    decays = decay(gaps)
+    (sums,) = recur(decays, [decays * masses], False)
+    entered = jnp.concatenate([jnp.zeros_like(sums[:1]), sums[:-1]]) + masses
+    return sums, recur(decays, [decays * gaps * entered], False)[0]
 
 
 def _logistic_rises(powers: Array, rates: np.ndarray, masses, moments, gaps: Array, counted: Array) -> Array:

@@ -15,6 +15,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from softtypes.surrogates import platform
+
 
 def laplace_sums(gaps: Array, *values: Array) -> list[Array]:
     """The sums of each of several values.
@@ -58,7 +60,7 @@ def _before(y: Array, reverse: bool) -> Array:
 
 
 def _recurrence():
-    return in_turn if jax.default_backend() == "cpu" else by_doubling
+    return in_turn if platform.in_turn() else by_doubling
 
 
 def in_turn(coefficients: Array, terms: list[Array], reverse: bool = False) -> list[Array]:

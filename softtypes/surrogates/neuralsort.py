@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from softtypes.surrogates import band, steps
+from softtypes.surrogates import band, platform, steps
 from softtypes.surrogates.algorithm import Algorithm, Request, Row, per_matrix, positions_along
 from softtypes.surrogates.distances import lacks
 from softtypes.surrogates.modes import Mode
@@ -135,13 +135,15 @@ def _logarithm(unit: Array) -> Array:
 
 
 def _by_row(fn: Callable, ordered: Ordered, *arrays: Array) -> Array:
-    """`fn(ordered, *arrays)` for each row of the batch, one after the other."""
+    """`fn(ordered, *arrays)` for each row of the batch."""
     batch = ordered.places.shape[:-1]
     rows = jax.tree.map(lambda x: x.reshape(-1, x.shape[-1]), (ordered, *arrays))
     scalar = lambda x: None if x is None else x[0]
     run = lambda row: fn(row[0]._replace(count=scalar(row[0].count), scale=scalar(row[0].scale)), *row[1:])
-    alone = math.prod(batch) == 1
-    out = run(jax.tree.map(lambda x: x[0], rows))[None] if alone else lax.map(run, rows)
+    if math.prod(batch) == 1:
+        return run(jax.tree.map(lambda x: x[0], rows)).reshape(*batch, -1)
+    n = ordered.places.shape[-1]
+    out = platform.each(run, rows, n * n // band.shape_of(n)[0])
     return out.reshape(*batch, out.shape[-1])
 
 

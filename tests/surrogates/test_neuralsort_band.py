@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import softtypes as sft
-from softtypes.surrogates import neuralsort, steps
+from softtypes.surrogates import neuralsort, platform, steps
 from softtypes.surrogates.distances import lacks
 from softtypes.surrogates.modes import MODES
 
@@ -117,6 +117,19 @@ def test_the_band_is_the_matrix(op, mode, monkeypatch, banded):
     where = np.random.default_rng(2).random(x.shape) < 0.8
     run = lambda: everything(op, mode, x, softness, where)
     close(run(), by_matrix(run, monkeypatch), 1e-9)
+
+
+@slow
+@pytest.mark.usefixtures("double_precision")
+@pytest.mark.parametrize(("op", "mode"), CI)
+@pytest.mark.parametrize("entries", [2**26, 1024], ids=["all at once", "two chunks at once"])
+def test_side_by_side_is_in_turn(op, mode, entries, monkeypatch, banded):
+    """In turn on a CPU, side by side elsewhere."""
+    x, softness = jnp.asarray(rows(70)), jnp.array([0.103, 0.0327, 0.1, 0.00271])[:, None]
+    in_turn = everything(op, mode, x, softness, None)
+    monkeypatch.setattr(platform, "in_turn", lambda: False)
+    monkeypatch.setattr(platform, "ENTRIES", entries)
+    close(everything(op, mode, x, softness, None), in_turn, 1e-12)
 
 
 @pytest.mark.usefixtures("double_precision")
