@@ -75,10 +75,18 @@ def in_turn(coefficients: Array, terms: list[Array], reverse: bool = False) -> l
 
 
 def by_doubling(coefficients: Array, terms: list[Array], reverse: bool = False) -> list[Array]:
-    """In `2 log2 n` steps over all points: for many processors."""
+    """In log2 n steps over all points, each from twice as far: for many processors; as a loop, which compiles once."""
+    n = coefficients.shape[0]
 
-    def composed(first, second):
-        sums = [then + second[0] * one for one, then in zip(first[1], second[1], strict=True)]
-        return first[0] * second[0], sums
+    def step(state, distance):
+        def there(x: Array) -> Array:
+            nothing = jnp.zeros_like(x)
+            x = jnp.concatenate([x, nothing] if reverse else [nothing, x])
+            return lax.dynamic_slice_in_dim(x, distance if reverse else n - distance, n)
 
-    return lax.associative_scan(composed, (coefficients, terms), reverse=reverse)[1]
+        coefficient, sums = state
+        sums = [y + coefficient * there(y) for y in sums]
+        return (coefficient * there(coefficient), sums), None
+
+    distances = 1 << jnp.arange(max(n - 1, 0).bit_length(), dtype=jnp.int32)
+    return lax.scan(step, (coefficients, terms), distances)[0][1]
