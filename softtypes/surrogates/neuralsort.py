@@ -114,15 +114,20 @@ def _ordered(row: Row, keys: Array, softness: Softness, mode: Mode) -> Ordered:
     """Logits change by `(2 p + 1 - n) du_j - dA_j`, and by a constant of the row, which its weights don't see."""
     counted = (positions_along(row) < row.count).astype(keys.dtype)
     unit = jnp.asarray(softness, keys.dtype)
-    gap = jnp.diff(keys, append=keys[..., -1:], axis=-1)
-    near = gap < FAR * unit
-    gaps = jnp.where(near, ratio(jnp.where(near, gap, 0), unit), FAR)
+    gaps = _gaps(keys, unit, FAR)
     sums, rises = lacks(keys, gaps, counted, unit, mode)
     visible = jnp.abs(keys) < unit * float(jnp.finfo(keys.dtype).max) * 1e-7  # or else they overflow
     scaled = _scaled(jnp.where(visible, keys, 0), unit)
     scale = None if isinstance(softness, float | int) else -_logarithm(unit) * jnp.ones_like(keys[..., :1])
     bends = (sums if scale is None else _fixed(sums, scale)) + 2 * jnp.cumsum(scaled, -1) - scaled
     return Ordered(scaled, bends, *lax.stop_gradient((gaps, rises)), row.count, scale)
+
+
+def _gaps(keys: Array, unit: Array, far: float) -> Array:
+    """From each key to the next in softnesses, cut where they are far."""
+    gap = jnp.diff(keys, append=keys[..., -1:], axis=-1)
+    near = gap < far * unit
+    return jnp.where(near, ratio(jnp.where(near, gap, 0), unit), far)
 
 
 @jax.custom_jvp
@@ -153,12 +158,13 @@ def _logarithm(unit: Array) -> Array:
 
 
 def _profile(row: Row, softness: Softness, mode: Mode) -> profiles.Profile:
-    """For few rows, asked of entries in any order."""
+    """For few rows, asked of entries in any order; logarithms of their weights show far neighbours, too."""
     keys = row.statistics(jnp.minimum(positions_along(row), jnp.maximum(row.count - 1, 0)))
     ordered = _ordered(row, keys, softness, mode)
     index = inverse(row.order) - row.start
     places, bends = (jnp.take_along_axis(x, index, -1, mode="clip") for x in (ordered.places, ordered.bends))
-    return profiles.Profile(places, bends, index, ordered.gaps, ordered.rises, ordered.scale)
+    gaps = _gaps(keys, jnp.asarray(softness, keys.dtype), float(jnp.finfo(keys.dtype).max) ** 0.4)
+    return profiles.Profile(places, bends, index, lax.stop_gradient(gaps), ordered.rises, ordered.scale)
 
 
 def _by_row(fn: Callable, ordered: Ordered, *arrays: Array) -> Array:

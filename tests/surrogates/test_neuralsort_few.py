@@ -100,6 +100,15 @@ def test_the_first_k_in_a_large_softness(mode, monkeypatch, few):
 
 
 @pytest.mark.usefixtures("double_precision")
+def test_logarithms_of_far_weights(monkeypatch, few):
+    """Of neighbours that are a million softnesses apart, in value and gradient."""
+    fn = lambda x, **knobs: jnp.maximum(sft.argmedian(x, axis=-1, algorithm="neuralsort", **knobs).log_probs(), -1e300)
+    x = jnp.asarray(rows(40)[:2])
+    run = lambda: everything("smooth", x, jnp.full((2, 1), 1e-7), {"log_probs": fn})
+    close(run(), by_matrix(run, monkeypatch), 1e-9)
+
+
+@pytest.mark.usefixtures("double_precision")
 @pytest.mark.parametrize("mode", [pytest.param(mode, marks=exhaustive) for mode in ("smooth", "c2")])
 def test_second_derivatives(mode, monkeypatch, few):
     x = jnp.asarray(rows(40)[1])
