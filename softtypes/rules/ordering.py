@@ -231,7 +231,7 @@ def weights(x: Array, wanted: Wanted, ordering: Ordering, relaxation: Relaxation
     if x.shape[-1] == 0:
         return jnp.zeros((*wanted.positions.shape, 0), x.dtype)
     wide = as_float(x, wide_dtype(x.dtype))
-    row = row_of(wide, ordering, relaxation, wanted)
+    row = row_of(wide, ordering, relaxation, _part(wanted, wide, relaxation, default))
     exact = _exact_weights(row, wanted.positions, wide.dtype)
     if relaxation.is_hard:
         return exact.astype(x.dtype)
@@ -248,7 +248,7 @@ def log_weights(x: Array, wanted: Wanted, ordering: Ordering, relaxation: Relaxa
     if relaxation.is_hard:
         return None
     wide = as_float(x, wide_dtype(x.dtype))
-    row = row_of(wide, ordering, relaxation, wanted)
+    row = row_of(wide, ordering, relaxation, _part(wanted, wide, relaxation, default))
     inside, places = _relative(row, wanted.positions)
     s = effective_softness(relaxation, x.dtype)
     algorithm = algorithm_of(relaxation, default, weights=True)
@@ -257,6 +257,12 @@ def log_weights(x: Array, wanted: Wanted, ordering: Ordering, relaxation: Relaxa
         return None
     exact = jnp.where(_exact_weights(row, wanted.positions, wide.dtype) > 0, 0, -jnp.inf)
     return jnp.where((inside & _soft(relaxation))[..., None], logs, exact).astype(x.dtype)
+
+
+def _part(wanted: Wanted, x: Array, relaxation: Relaxation, default: str) -> Wanted | None:
+    """What the order of rows is needed for; None for the whole of it."""
+    algorithm = ALGORITHMS[relaxation.algorithm or default]
+    return None if algorithm.orders(x.shape[-1]) and not relaxation.is_hard else wanted
 
 
 def _soft(relaxation: Relaxation) -> Array | bool:
@@ -282,7 +288,8 @@ def values(x: Array, wanted: Wanted, ordering: Ordering, relaxation: Relaxation,
     if wanted.kind == "sort" and algorithm.symmetric and not turned:
         row, wide, _ = row_in_order(wide, ordering, relaxation)
     else:
-        row = row_of(wide, ordering, relaxation, None if algorithm.has_values else wanted)
+        part = None if algorithm.has_values else _part(wanted, wide, relaxation, default)
+        row = row_of(wide, ordering, relaxation, part)
     return _values_of(row, wide, wanted, ordering, relaxation, s, algorithm).astype(x.dtype)
 
 

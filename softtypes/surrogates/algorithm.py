@@ -73,6 +73,10 @@ class Algorithm:
     symmetric: bool = True  # whether it does not matter in which order the entries come
     standardizes: bool = True  # whether it takes keys that are standardised, if that is asked for
 
+    def orders(self, n: int) -> bool:
+        """Whether it needs the whole order of a row of n entries, whatever is asked of it."""
+        return False
+
     def prepared(self, row: Row, softness: Softness, mode: Mode) -> Row:
         """The row with what several requests have in common as `shared`."""
         return row

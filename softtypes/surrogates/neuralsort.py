@@ -9,29 +9,33 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from softtypes.surrogates import band, platform, steps
-from softtypes.surrogates.algorithm import Algorithm, Request, Row, per_matrix, positions_along
+from softtypes.surrogates import band, platform, profiles, steps
+from softtypes.surrogates.algorithm import Algorithm, Request, Row, inverse, per_matrix, positions_along
 from softtypes.surrogates.distances import lacks
 from softtypes.surrogates.modes import Mode
 from softtypes.surrogates.ratio import Softness, ratio
 
 SMALL = 256  # up to this many entries the matrix of weights is as quick, and compiles sooner
+MANY = 512  # up to this many entries the matrix of distances is as quick for few rows, too
 FAR = 1024.0  # softnesses: neighbours farther apart than this don't see each other in any dtype
 
 
 class NeuralSort(Algorithm):
     """Row k (from 1) of the weights projects `-((n + 1 - 2k) z_j + A_j)` over j, `A_j = sum_i abs(z_j - z_i)`."""
 
+    def orders(self, n: int) -> bool:
+        return n > MANY
+
     def prepared(self, row: Row, softness: Softness, mode: Mode) -> Row:
-        """With the sums of distances."""
-        return row._replace(shared=_distances(row, softness, mode))
+        """With what depends on the row alone: the sums of distances, or the profile of its logits."""
+        common = _profile if row.keys.shape[-1] > MANY else _distances
+        return row._replace(shared=common(row, softness, mode))
 
     def weights(self, row: Row, request: Request, softness: Softness, mode: Mode) -> Array:
-        return mode.project(_logits(row, request.positions, softness, mode), per_matrix(softness))
+        return _projected(mode.project, row, request, softness, mode)
 
     def log_weights(self, row: Row, request: Request, softness: Softness, mode: Mode) -> Array | None:
-        project: Callable | None = mode.log_project
-        return project and project(_logits(row, request.positions, softness, mode), per_matrix(softness))
+        return mode.log_project and _projected(mode.log_project, row, request, softness, mode)
 
     def expected(self, row: Row, request: Request, values: Array, softness: Softness, mode: Mode) -> Array:
         if request.kind != "sort" or row.keys.shape[-1] <= SMALL:
@@ -56,6 +60,20 @@ class NeuralSort(Algorithm):
         numbers = jnp.expand_dims(1 + places.astype(weights.dtype), -1)
         mean = (weights * numbers).sum(-2) / jnp.where(total > 0, total, 1)
         return jnp.where(total > 0, mean, exact.astype(mean.dtype))
+
+
+def _projected(project: Callable, row: Row, request: Request, softness: Softness, mode: Mode) -> Array:
+    if not (isinstance(row.shared, profiles.Profile) or _few(row, request)):
+        return project(_logits(row, request.positions, softness, mode), per_matrix(softness))
+    profile = _profile(row, softness, mode) if row.shared is None else row.shared
+    logits = profiles.logits(profile, request.positions)
+    return project(jnp.where(row.counted[..., None, :], logits, -jnp.inf), 1.0)
+
+
+def _few(row: Row, request: Request) -> bool:
+    """Whether few rows of many are asked for: each alone takes longer than a row of the matrix."""
+    n = row.keys.shape[-1]
+    return request.kind != "sort" and n > max(MANY, 8 * request.positions.shape[-1])
 
 
 def _logits(row: Row, positions: Array, softness: Softness, mode: Mode) -> Array:
@@ -96,15 +114,20 @@ def _ordered(row: Row, keys: Array, softness: Softness, mode: Mode) -> Ordered:
     """Logits change by `(2 p + 1 - n) du_j - dA_j`, and by a constant of the row, which its weights don't see."""
     counted = (positions_along(row) < row.count).astype(keys.dtype)
     unit = jnp.asarray(softness, keys.dtype)
-    gap = jnp.diff(keys, append=keys[..., -1:], axis=-1)
-    near = gap < FAR * unit
-    gaps = jnp.where(near, ratio(jnp.where(near, gap, 0), unit), FAR)
+    gaps = _gaps(keys, unit, FAR)
     sums, rises = lacks(keys, gaps, counted, unit, mode)
     visible = jnp.abs(keys) < unit * float(jnp.finfo(keys.dtype).max) * 1e-7  # or else they overflow
     scaled = _scaled(jnp.where(visible, keys, 0), unit)
     scale = None if isinstance(softness, float | int) else -_logarithm(unit) * jnp.ones_like(keys[..., :1])
     bends = (sums if scale is None else _fixed(sums, scale)) + 2 * jnp.cumsum(scaled, -1) - scaled
     return Ordered(scaled, bends, *lax.stop_gradient((gaps, rises)), row.count, scale)
+
+
+def _gaps(keys: Array, unit: Array, far: float) -> Array:
+    """From each key to the next in softnesses, cut where they are far."""
+    gap = jnp.diff(keys, append=keys[..., -1:], axis=-1)
+    near = gap < far * unit
+    return jnp.where(near, ratio(jnp.where(near, gap, 0), unit), far)
 
 
 @jax.custom_jvp
@@ -132,6 +155,16 @@ def _fixed_jvp(primals, tangents):
 def _logarithm(unit: Array) -> Array:
     """Its derivative alone is used: of no softness none."""
     return jnp.log(jnp.where(unit > 0, unit, 1))
+
+
+def _profile(row: Row, softness: Softness, mode: Mode) -> profiles.Profile:
+    """For few rows, asked of entries in any order; logarithms of their weights show far neighbours, too."""
+    keys = row.statistics(jnp.minimum(positions_along(row), jnp.maximum(row.count - 1, 0)))
+    ordered = _ordered(row, keys, softness, mode)
+    index = inverse(row.order) - row.start
+    places, bends = (jnp.take_along_axis(x, index, -1, mode="clip") for x in (ordered.places, ordered.bends))
+    gaps = _gaps(keys, jnp.asarray(softness, keys.dtype), float(jnp.finfo(keys.dtype).max) ** 0.4)
+    return profiles.Profile(places, bends, index, lax.stop_gradient(gaps), ordered.rises, ordered.scale)
 
 
 def _by_row(fn: Callable, ordered: Ordered, *arrays: Array) -> Array:
