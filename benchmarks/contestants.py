@@ -20,7 +20,7 @@ SOFTNESS = 0.1
 TOP = 5
 MATRIX_LIMIT = 2**28  # entries of a matrix of weights that a contestant may make
 ROWS_ONLY = ("sort", "rank")
-WITH_MATRIX = ("ot", "sorting_network")  # of ours; neuralsort has one of distances where it finds few rows
+WITH_MATRIX = ("ot", "sorting_network")  # of ours
 
 
 class Problem(NamedTuple):
@@ -84,10 +84,7 @@ def exact(problem: Problem) -> Callable:
 
 def ours(problem: Problem) -> Callable | None:
     operator, algorithm, mode, _ = problem
-    distances = problem.x.size * problem.x.shape[-1]
     if algorithm in WITH_MATRIX and problem.matrix > MATRIX_LIMIT:
-        return None
-    if algorithm == "neuralsort" and operator not in ROWS_ONLY and distances > MATRIX_LIMIT:
         return None
     knobs = {"axis": -1, "algorithm": algorithm, "mode": mode, "softness": SOFTNESS}
     if operator == "top_k":

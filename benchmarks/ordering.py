@@ -1,12 +1,14 @@
 """Time, compile time, memory and error of the ordering operators beside jax.numpy and every peer that is installed.
 
     python benchmarks/ordering.py [--quick] [--operators sort ...] [--algorithms softsort ...] [--modes smooth ...]
-                                  [--shapes 1024 256x1024 ...] [--dtypes float32 ...] [--csv FILE] [--pictures FOLDER]
+                                  [--shapes 1024 256x1024 ...] [--dtypes float32 ...] [--peers softjax ...]
+                                  [--seconds 4] [--patience 20] [--csv FILE] [--pictures FOLDER]
 
 All contestants of a line take turns in one run, and each figure is the median of its repeats: forward, and with the
 gradient. "x" is the time of a peer over ours, with the gradient: above 1 we are faster. "-" is what a contestant
-can't do, or what would need a matrix that does not fit. The errors are those of our float32 value and gradient against
-our own in float64, relative to their largest entry; the slope is that of log time over log n, from n = 4,096.
+can't do, what would need a matrix that does not fit, and a peer that lost the patience with a shape before. The errors
+are those of our float32 value and gradient against our own in float64, relative to their largest entry; the slope is
+that of log time over log n, from n = 4,096.
 """
 
 import argparse
@@ -111,7 +113,7 @@ def printed(out: dict, names: list[str]) -> str:
     cells = ["{:<7}{:<17}{:<8}{:>10} {:<10}".format(*what)]
     cells += [f"{shown(out['ours forward'], '.2f'):>10}{shown(out['ours run'], '.2f'):>10}"]
     peers = [name for name in names if name != "ours"]
-    cells += [f"{shown(out[f'{name} run'] / out['ours run'], '.2f'):>17}" for name in peers]
+    cells += [f"{shown(get(f'{name} run') / out['ours run'], '.2f'):>17}" for name in peers]
     cells += [f"{shown(out['ours compile'], '.1f'):>10}{shown(get('softjax compile'), '.1f'):>8}"]
     cells += [f"{shown(out['ours memory'], '.1f'):>8}{shown(get('softjax memory'), '.1f'):>9}"]
     return "".join([*cells, *(f"{shown(out[f'{what} error'], '.0e'):>8}" for what in ("value", "gradient"))])
@@ -139,7 +141,8 @@ def draw(lines: list[dict], names: list[str], folder: Path) -> None:
     for kind, rows in kinds.items():
         figure, axes = plt.subplots(figsize=(5, 4))
         for name in names:
-            axes.loglog([int(out["shape"]) for out in rows], [out[f"{name} run"] for out in rows], "o-", label=name)
+            times = [out.get(f"{name} run", math.nan) for out in rows]
+            axes.loglog([int(out["shape"]) for out in rows], times, "o-", label=name)
         axes.set(title=" ".join(kind), xlabel="n", ylabel="ms, value and gradient")
         axes.legend()
         figure.savefig(folder / ("-".join(kind) + ".svg"), bbox_inches="tight")
@@ -148,7 +151,7 @@ def draw(lines: list[dict], names: list[str], folder: Path) -> None:
 
 def write(lines: list[dict], path: str) -> None:
     with open(path, "w", newline="") as file:
-        writer = csv.DictWriter(file, lines[0].keys())
+        writer = csv.DictWriter(file, max(lines, key=len).keys(), restval="nan")
         writer.writeheader()
         writer.writerows(lines)
 
@@ -167,6 +170,8 @@ def asked():
     parser.add_argument("--shapes", nargs="+", help="such as 1024 or 256x1024")
     parser.add_argument("--dtypes", nargs="+", default=["float32"])
     parser.add_argument("--peers", nargs="+", help="contestants to take, of those installed")
+    parser.add_argument("--seconds", type=float, help="to spend on the turns of a line: 4, and 0.5 if quick")
+    parser.add_argument("--patience", type=float, default=20.0, help="seconds of a run, after which a peer is left out")
     parser.add_argument("--csv")
     parser.add_argument("--pictures", type=Path)
     return parser.parse_args()
@@ -194,12 +199,18 @@ def main():
     }
     names = list(contestants)
     print(f"Python {platform.python_version()}, {versions()}")
-    print(f"{os.cpu_count()} cores, {platform.machine()}; ms of a forward run and of one with its gradient")
+    device = jax.devices()[0].device_kind
+    print(f"{os.cpu_count()} cores, {platform.machine()}, {device}; ms of a forward run and of one with its gradient")
     print(header(names))
-    lines = []
+    budget = options.seconds or (0.5 if options.quick else 4.0)
+    lines, slow = [], {}
     for problem in problems(options):
+        left_out = slow.setdefault(problem[:3], set())
         with jax.enable_x64(problem.x.dtype == np.float64):
-            lines.append(line(problem, contestants, 0.5 if options.quick else 4.0))
+            lines.append(line(problem, {n: p for n, p in contestants.items() if n not in left_out}, budget))
+        left_out |= {
+            n for n in names if lines[-1].get(f"{n} run", 0) > 1e3 * options.patience and n not in ("jnp", "ours")
+        }
         print(printed(lines[-1], names), flush=True)
     print("slope of log time over log n", *slopes(lines), sep="\n")
     if options.csv:
