@@ -709,3 +709,16 @@ def test_order_is_equivariant_and_bounded(algorithm, seed):
     for name in ("argmax", "argsort"):
         assert (here[name] >= 0).all()
         np.testing.assert_allclose(here[name].sum(-1), 1, rtol=1e-12)
+
+
+@pytest.mark.parametrize("algorithm", ["softsort", "fast_soft_sort", "sorting_network"])
+def test_infinities_that_tie_share_their_rank(algorithm):
+    x = jnp.array([np.inf, np.inf, 1.0, -np.inf, 2.0, -np.inf])
+    expected = jax.scipy.stats.rankdata(x)
+    assert expected.tolist() == [5.5, 5.5, 3, 1.5, 4, 1.5]
+    rank = functools.partial(sft.rank, algorithm=algorithm, **LAST)
+    for softness in (1e-3, jnp.float32(1e-3), jnp.float32(0)):
+        np.testing.assert_allclose(rank(x, softness=softness), expected, atol=1e-6)
+    np.testing.assert_array_equal(rank(x, mode="hard"), expected)
+    np.testing.assert_array_equal(rank(sft.soft(x)).hard(), expected)
+    np.testing.assert_array_equal(rank(x, mode="hard", descending=True), 7 - expected)

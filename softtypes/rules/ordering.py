@@ -18,7 +18,7 @@ from jax.sharding import AxisType, PartitionSpec
 from softtypes._lift import as_float, effective_softness, float_dtype, iota_like, wide_dtype
 from softtypes._relaxation import Relaxation, check_choice
 from softtypes.surrogates import contraction
-from softtypes.surrogates.algorithm import Algorithm, Request, Row, inverse
+from softtypes.surrogates.algorithm import Algorithm, Request, Row
 from softtypes.surrogates.algorithms import ALGORITHMS
 from softtypes.surrogates.modes import MODES
 from softtypes.surrogates.standardize import deviation, moments, standardize
@@ -288,8 +288,7 @@ def values(x: Array, wanted: Wanted, ordering: Ordering, relaxation: Relaxation,
     if wanted.kind == "sort" and algorithm.symmetric and not turned:
         row, wide, _ = row_in_order(wide, ordering, relaxation)
     else:
-        part = None if algorithm.has_values else _part(wanted, wide, relaxation, default)
-        row = row_of(wide, ordering, relaxation, part)
+        row = row_of(wide, ordering, relaxation, _part(wanted, wide, relaxation, default))
     return _values_of(row, wide, wanted, ordering, relaxation, s, algorithm).astype(x.dtype)
 
 
@@ -427,7 +426,8 @@ def exact_ranks(x: Array, ordering: Ordering) -> Array:
     signed = reverse(x) if ordering.descending else x
     level = _level(signed, ordering)
     order = _order(level, signed)
-    level, value = (jnp.take_along_axis(a, order, -1) for a in (level, jnp.where(level == 0, signed, 0 * signed)))
+    finite = jnp.where(level == 0, signed, jnp.zeros_like(signed))
+    level, value = (jnp.take_along_axis(a, order, -1) for a in (level, finite))
     changes = (level[..., 1:] != level[..., :-1]) | (value[..., 1:] != value[..., :-1])
     edge = jnp.ones_like(order[..., :1], dtype=bool)
     places = iota_like(order)
@@ -435,7 +435,7 @@ def exact_ranks(x: Array, ordering: Ordering) -> Array:
     closing = jnp.where(jnp.concatenate([changes, edge], -1), places, x.shape[-1])
     last = lax.cummin(closing, axis=x.ndim - 1, reverse=True)
     shared = 1 + (first + last).astype(float_dtype(x)) / 2
-    rank = jnp.take_along_axis(shared, inverse(order), -1)
+    rank = _restored(shared, order)
     return rank if ordering.where is None else jnp.where(ordering.where, rank, 0)
 
 
