@@ -722,3 +722,10 @@ def test_infinities_that_tie_share_their_rank(algorithm):
     np.testing.assert_array_equal(rank(x, mode="hard"), expected)
     np.testing.assert_array_equal(rank(sft.soft(x)).hard(), expected)
     np.testing.assert_array_equal(rank(x, mode="hard", descending=True), 7 - expected)
+
+
+@pytest.mark.parametrize(("algorithm", "n"), [("neuralsort", 600), ("sorting_network", 40), ("softsort", 40)])
+def test_a_batch_without_rows_has_none(algorithm, n):
+    x = jnp.zeros((2, 0, n))
+    for name, shape in {"sort": (2, 0, n), "rank": (2, 0, n), "median": (2, 0), "max": (2, 0)}.items():
+        assert getattr(sft, name)(x, algorithm=algorithm, **LAST).shape == shape, name

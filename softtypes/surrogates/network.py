@@ -71,7 +71,8 @@ def _beside(x: Array, kind: Array, masks: list[int]) -> Array:
 
         def swap(x: Array) -> Array:
             x = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, wide - n)])
-            return jnp.flip(x.reshape(*x.shape[:-1], -1, runs, low), -2).reshape(x.shape)[..., :n]
+            blocks = x.reshape(*x.shape[:-1], wide // (runs * low), runs, low)
+            return jnp.flip(blocks, -2).reshape(x.shape)[..., :n]
 
         return swap
 
@@ -105,7 +106,6 @@ def _run(z: Array, step: Step, count: int | Array) -> tuple[Array, _Exchange | N
 
 def _functionals(exchanges: _Exchange | None, rows: Array) -> Array:
     """`rows @ P`: every stage is symmetric, so they apply in reverse to the rows."""
-
     network = _stages(rows.shape[-1])
     if exchanges is None or network is None:
         return rows

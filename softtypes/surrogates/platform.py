@@ -28,7 +28,7 @@ def parts(xs: Any, entries: int) -> Any:
     """The slices of leaves in parts of equal length, the last filled up with zeros: as long as fit at once if each
     slice makes arrays of so many entries."""
     length = jax.tree.leaves(xs)[0].shape[0]
-    size = min(max(ENTRIES // entries, 1), length)
+    size = max(min(ENTRIES // entries, length), 1)
     spare = -length % size
 
     def split(x: jax.Array) -> jax.Array:

@@ -88,7 +88,7 @@ def _sums(x: Array, among: Callable) -> Array:
     if x.shape[-1] > BLOCK:
         blocks = _blocks(x)
         sums = _sums(blocks, among) + _sums(blocks.sum(-1), among)[..., None]
-        return sums.reshape(*x.shape[:-1], -1)[..., : x.shape[-1]]
+        return sums.reshape(*x.shape[:-1], blocks.shape[-2] * BLOCK)[..., : x.shape[-1]]
     at = jnp.arange(x.shape[-1], dtype=jnp.int32)
     return jnp.dot(x, among(at[:, None], at[None]).astype(x.dtype), precision="highest")
 
@@ -96,4 +96,4 @@ def _sums(x: Array, among: Callable) -> Array:
 def _blocks(x: Array) -> Array:
     """Of length BLOCK, `(..., m, BLOCK)`."""
     x = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, -x.shape[-1] % BLOCK)])
-    return x.reshape(*x.shape[:-1], -1, BLOCK)
+    return x.reshape(*x.shape[:-1], x.shape[-1] // BLOCK, BLOCK)
