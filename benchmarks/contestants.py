@@ -5,6 +5,7 @@ gradient against a fixed direction, and waits for the result. What it can't do i
 """
 
 import importlib.util
+import os
 import time
 from collections.abc import Callable
 from importlib.metadata import version
@@ -15,6 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 
 import softtypes as sft
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # or else torch's threads spin while others take their turn
 
 SOFTNESS = 0.1
 TOP = 5
