@@ -223,7 +223,7 @@ def sorted_values(z: Array, count: Array, softness: Array, mode: str) -> Array:
     `softness`: `(..., 1)`. Returns zeros after the values that count.
     """
     index, steps = _grid(z, count)
-    valid = index < count
+    valid = positions(z.shape) < count
     problem = Sorted(index, tied(z, tie_ends(z, valid)), count, steps * softness, jnp.ones_like(steps))
     return jnp.where(valid, _project_sorted(problem, mode), 0)
 
