@@ -98,7 +98,7 @@ def test_long_rows_are_optimal(mode):
 
 
 def test_values_in_order_are_not_sorted_again():
-    z, count, softness = np.sort(DATA[0]), np.array([3]), np.array([0.3])
+    z, count, softness = np.sort(DATA[0]), np.array([3], np.int32), np.array([0.3])
     first = jnp.arange(DATA.shape[-1]) < 3
     for known, name in ((permutahedron.ranks_in_order, "soft_rank"), (permutahedron.sorted_values, "soft_sort")):
         given = jax.jit(lambda z, known=known: known(z, count, softness, "c0"))(z)[:3]
