@@ -49,9 +49,13 @@ def row_of(x: Array, ordering: Ordering, relaxation: Relaxation, wanted: Wanted 
     counted = finite if ordering.where is None else finite & ordering.where
     level = _level(signed, ordering)
     order = _ordered(level, signed, wanted)
+    return _row(signed, counted, relaxation, order=order, start=_start(level, wanted), mirrored=ordering.descending)
+
+
+def _row(signed: Array, counted: Array, relaxation: Relaxation, **rest: Any) -> Row:
     keys = standardize(signed, counted) if relaxation.standardize else signed
     data = lax.stop_gradient(jnp.where(counted, signed, 0))
-    return Row(jnp.where(counted, keys, 0), counted, order, data, _start(level, wanted), ordering.descending)
+    return Row(jnp.where(counted, keys, 0), counted, data=data, **rest)
 
 
 def row_in_order(x: Array, ordering: Ordering, relaxation: Relaxation) -> tuple[Row, Array, Array]:
@@ -63,9 +67,8 @@ def row_in_order(x: Array, ordering: Ordering, relaxation: Relaxation) -> tuple[
     signed = -x if ordering.descending else x
     places, start = iota_like(level), _start(level, None)
     counted = (places >= start) & (places < start + (level == 0).sum(-1, keepdims=True, dtype=jnp.int32))
-    keys = standardize(signed, counted) if relaxation.standardize else signed
-    data = lax.stop_gradient(jnp.where(counted, signed, 0))
-    return Row(jnp.where(counted, keys, 0), counted, places, data, start, ordering.descending, in_order=True), x, order
+    kind = {"order": places, "start": start, "mirrored": ordering.descending, "in_order": True}
+    return _row(signed, counted, relaxation, **kind), x, order
 
 
 def _restored(x: Array, order: Array) -> Array:
@@ -402,15 +405,13 @@ def ranks(x: Array, ordering: Ordering, relaxation: Relaxation) -> Array:
     soft = algorithm.ranks(row, effective_softness(relaxation, x.dtype), MODES[relaxation.mode])
     soft = soft + row.start.astype(soft.dtype)
     soft = soft if order is None else _restored(soft, order)
-    if relaxation.is_static:
-        level = _level(-wide if ordering.descending else wide, ordering)
-        return jnp.where(level == 0, soft, _ranks_outside(level, soft.dtype)).astype(x.dtype)
-    counted = jnp.isfinite(wide) if ordering.where is None else jnp.isfinite(wide) & ordering.where
-    return jnp.where(counted & _soft(relaxation), soft, exact_ranks(wide, ordering)).astype(x.dtype)
+    level = _level(-wide if ordering.descending else wide, ordering)
+    exact = _ranks_outside(level, soft.dtype) if relaxation.is_static else exact_ranks(wide, ordering)
+    return jnp.where((level == 0) & _soft(relaxation), soft, exact).astype(x.dtype)
 
 
 def _ranks_outside(level: Array, dtype) -> Array:
-    """Those of entries that are not finite, of which each level is tied; 0 for masked entries."""
+    """The exact ranks of entries that are not finite, of which each level is tied, by counting; 0 for masked ones."""
     ranks = jnp.zeros(level.shape, dtype)
     for own in (-2, -1, 1, 2):
         before, tied = ((level < own), (level == own))

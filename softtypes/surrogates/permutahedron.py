@@ -160,16 +160,12 @@ def sorted_by(order: Array, *arrays: Array) -> tuple[Array, ...]:
     return tuple(jnp.take_along_axis(x, order, axis=-1, mode="promise_in_bounds") for x in arrays)
 
 
-def grid(mask: Array, z: Array) -> tuple[Array, Array]:
-    """`0 .. n-1` in the shape of `z`, and `max(m-1, 1)`, `m` the number left by the mask."""
-    return _grid(z, _count(mask))
-
-
-def _grid(z: Array, count: Array) -> tuple[Array, Array]:
+def grid(z: Array, count: Array) -> tuple[Array, Array]:
+    """`0 .. n-1` in the shape of `z`, and `max(count - 1, 1)`."""
     return positions(z.shape).astype(z.dtype), jnp.maximum(count - 1, 1).astype(z.dtype)
 
 
-def _count(mask: Array) -> Array:
+def count_of(mask: Array) -> Array:
     return mask.sum(-1, keepdims=True, dtype=jnp.int32)
 
 
@@ -212,7 +208,7 @@ def project(z: Array, w: Array, softness: Softness = 0.1, mode: str = "smooth", 
     order = ascending_order(z, mask)
     z, valid = sorted_by(order, z, mask)
     (w,) = sorted_by(ascending_order(w, mask), w)
-    problem = Sorted(z, tied(w, tie_ends(w, valid)), _count(mask), softness, jnp.ones_like(softness))
+    problem = Sorted(z, tied(w, tie_ends(w, valid)), count_of(mask), softness, jnp.ones_like(softness))
     (y,) = sorted_by(inverse(order), _project_sorted(problem, mode))
     return jnp.where(mask, y, 0).astype(dtype)
 
@@ -222,7 +218,7 @@ def sorted_values(z: Array, count: Array, softness: Array, mode: str) -> Array:
 
     `softness`: `(..., 1)`. Returns zeros after the values that count.
     """
-    index, steps = _grid(z, count)
+    index, steps = grid(z, count)
     valid = positions(z.shape) < count
     problem = Sorted(index, tied(z, tie_ends(z, valid)), count, steps * softness, jnp.ones_like(steps))
     return jnp.where(valid, _project_sorted(problem, mode), 0)
@@ -230,7 +226,7 @@ def sorted_values(z: Array, count: Array, softness: Array, mode: str) -> Array:
 
 def ranks_in_order(z: Array, count: Array, softness: Array, mode: str) -> Array:
     """`soft_rank` of values that stand in order, as in `sorted_values`."""
-    index, steps = _grid(z, count)
+    index, steps = grid(z, count)
     return _project_sorted(Sorted(z, index + 1, count, softness, steps), mode)
 
 
@@ -254,7 +250,7 @@ def soft_sort(
     dtype = z.dtype
     z, softness, mask = working_copies(z, softness, mask)
     (z,) = sorted_by(ascending_order(z, mask), z)
-    return sorted_values(z, _count(mask), softness, mode).astype(dtype)
+    return sorted_values(z, count_of(mask), softness, mode).astype(dtype)
 
 
 def soft_rank(
@@ -278,5 +274,5 @@ def soft_rank(
     z, softness, mask = working_copies(z, softness, mask)
     order = ascending_order(z, mask)
     (z,) = sorted_by(order, z)
-    (ranks,) = sorted_by(inverse(order), ranks_in_order(z, _count(mask), softness, mode))
+    (ranks,) = sorted_by(inverse(order), ranks_in_order(z, count_of(mask), softness, mode))
     return jnp.where(mask, ranks, 0).astype(dtype)

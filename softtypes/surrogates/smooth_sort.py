@@ -38,6 +38,7 @@ from softtypes.surrogates.permutahedron import (
     Softness,
     ascending_order,
     block_mean,
+    count_of,
     grid,
     sorted_by,
     tie_ends,
@@ -244,7 +245,7 @@ def soft_sort(z: Array, softness: Softness = 0.1, mask: Array | None = None) -> 
     dtype = z.dtype
     z, softness, mask = working_copies(z, softness, mask)
     z, valid = sorted_by(ascending_order(z, mask), z, mask)
-    index, steps = grid(mask, z)
+    index, steps = grid(z, count_of(mask))
     centre, mu = _smooth_order_statistics(z, jnp.minimum(softness, 1), valid)
     return jnp.where(valid, centre + _relax(index, steps * softness, mu, valid), 0).astype(dtype)
 
@@ -264,7 +265,7 @@ def soft_rank(z: Array, softness: Softness = 0.1, mask: Array | None = None) -> 
     z, softness, mask = working_copies(z, softness, mask)
     order = ascending_order(z, mask)
     z, valid = sorted_by(order, z, mask)
-    index, steps = grid(mask, z)
+    index, steps = grid(z, count_of(mask))
     centre, mu = _smooth_order_statistics((index + 1) / steps, jnp.minimum(softness, 1), valid)
     ends = tie_ends(z, valid)
     ranks = block_mean(centre + _relax(tied(z, ends), softness, mu, valid), ends) * steps

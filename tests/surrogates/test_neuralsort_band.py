@@ -11,6 +11,8 @@ import softtypes as sft
 from softtypes.surrogates import neuralsort, platform, steps
 from softtypes.surrogates.distances import lacks
 from softtypes.surrogates.modes import MODES
+from tests.surrogates.rows import close, rows
+from tests.surrogates.rows import double_precision as double_precision
 
 slow = pytest.mark.slow
 exhaustive = [slow, pytest.mark.exhaustive]
@@ -23,30 +25,9 @@ FUNCTIONS = list(OPERATORS.values())
 
 
 @pytest.fixture
-def double_precision():
-    with jax.enable_x64(True):
-        yield
-
-
-@pytest.fixture
 def banded(monkeypatch):
     """However few entries there are."""
     monkeypatch.setattr(neuralsort, "SMALL", 0)
-
-
-def rows(n: int) -> np.ndarray:
-    """Generic, rounded so that many tie, constant, and with infinities and NaN."""
-    x = np.random.default_rng(0).normal(size=(4, n))
-    x[1] = x[1].round(1)
-    x[2] = 3
-    x[3, [4, 9, 30]] = np.inf, -np.inf, np.nan
-    return x
-
-
-def close(ours, exact, tolerance, name=""):
-    for one, other in zip(jax.tree.leaves(ours), jax.tree.leaves(exact), strict=True):
-        scale = np.abs(np.asarray(other)).max(initial=1e-3, where=np.isfinite(other))
-        np.testing.assert_allclose(one, other, atol=tolerance * scale, err_msg=name)
 
 
 def by_matrix(fn, monkeypatch):

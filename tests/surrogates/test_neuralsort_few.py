@@ -11,6 +11,8 @@ import softtypes as sft
 from softtypes.rules.ordering import Ordering, statistics_of
 from softtypes.surrogates import neuralsort, profiles
 from softtypes.surrogates.modes import MODES
+from tests.surrogates.rows import close, rows
+from tests.surrogates.rows import double_precision as double_precision
 
 slow = pytest.mark.slow
 exhaustive = [slow, pytest.mark.exhaustive]
@@ -27,12 +29,6 @@ OPERATORS = {
 
 
 @pytest.fixture
-def double_precision():
-    with jax.enable_x64(True):
-        yield
-
-
-@pytest.fixture
 def few(monkeypatch):
     """However few entries there are, and in small blocks."""
     monkeypatch.setattr(neuralsort, "MANY", 0)
@@ -43,21 +39,6 @@ def by_matrix(fn, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(neuralsort, "MANY", 10**6)
         return fn()
-
-
-def rows(n: int) -> np.ndarray:
-    """Generic, rounded so that many tie, constant, and with infinities and NaN."""
-    x = np.random.default_rng(0).normal(size=(4, n))
-    x[1] = x[1].round(1)
-    x[2] = 3
-    x[3, [4, 9, 30]] = np.inf, -np.inf, np.nan
-    return x
-
-
-def close(ours, exact, tolerance, name=""):
-    for one, other in zip(jax.tree.leaves(ours), jax.tree.leaves(exact), strict=True):
-        scale = np.abs(np.asarray(other)).max(initial=1e-3, where=np.isfinite(other))
-        np.testing.assert_allclose(one, other, atol=tolerance * scale, err_msg=name)
 
 
 def finite_sum(y):
