@@ -17,19 +17,13 @@ from jax.sharding import AxisType, PartitionSpec
 
 from softtypes._lift import as_float, effective_softness, float_dtype, iota_like, wide_dtype
 from softtypes._relaxation import Relaxation, check_choice
+from softtypes.rules.order import Ordering, exact_order, leading, levels, order_and_starts, order_of, reverse
+from softtypes.rules.order import first as first_of
 from softtypes.surrogates import contraction
 from softtypes.surrogates.algorithm import Algorithm, Request, Row
 from softtypes.surrogates.algorithms import ALGORITHMS
 from softtypes.surrogates.modes import MODES
 from softtypes.surrogates.standardize import deviation, moments, standardize
-
-
-class Ordering(NamedTuple):
-    """What an operator orders by: the direction, whether NaN comes first, and which entries count."""
-
-    descending: bool = False
-    nan_first: bool = False
-    where: Array | None = None  # (..., n)
 
 
 class Wanted(NamedTuple):
@@ -44,31 +38,45 @@ class Wanted(NamedTuple):
 
 def row_of(x: Array, ordering: Ordering, relaxation: Relaxation, wanted: Wanted | None = None) -> Row:
     """The row's keys and their exact order, as far as it is wanted."""
-    signed = -x if ordering.descending else x
     finite = jnp.isfinite(x)
     counted = finite if ordering.where is None else finite & ordering.where
-    level = _level(signed, ordering)
-    order = _ordered(level, signed, wanted)
-    return _row(signed, counted, relaxation, order=order, start=_start(level, wanted), mirrored=ordering.descending)
+    if wanted and wanted.kind == "extreme":
+        order, value = first_of(x, ordering)
+        start = (~jnp.isfinite(value)).astype(jnp.int32)  # of what comes before, one entry matters
+    else:
+        signed = -x if ordering.descending else x
+        level = levels(signed, ordering)
+        k = wanted.positions.shape[-1] if wanted and wanted.kind == "top" else None
+        order = order_of(level, signed) if k is None else leading(level, signed, k)
+        start = _number(level < 0, x.dtype)
+    return _row(x, counted, ordering, relaxation, order=order, start=start, count=_number(counted, x.dtype))
 
 
-def _row(signed: Array, counted: Array, relaxation: Relaxation, **rest: Any) -> Row:
-    keys = standardize(signed, counted) if relaxation.standardize else signed
-    data = lax.stop_gradient(jnp.where(counted, signed, 0))
-    return Row(jnp.where(counted, keys, 0), counted, data=data, **rest)
+def _number(entries: Array, dtype) -> Array:
+    """How many entries there are, `(..., 1)`. XLA sums floats sooner, and up to so many exactly."""
+    exact = entries.shape[-1] < 2 / jnp.finfo(dtype).eps
+    return entries.sum(-1, keepdims=True, dtype=dtype if exact else jnp.int32).astype(jnp.int32)
 
 
-def row_in_order(x: Array, ordering: Ordering, relaxation: Relaxation) -> tuple[Row, Array, Array]:
-    """The row with its entries in their exact order, the entries, and the order."""
+def _row(x: Array, counted: Array, ordering: Ordering, relaxation: Relaxation, count: Array, **rest: Any) -> Row:
+    x, down = jnp.where(counted, x, 0), ordering.descending
+    signed = -x if down else x
+    keys = standardize(x, counted, count, mirrored=down) if relaxation.standardize else signed
+    keys, data = jnp.where(counted, keys, 0), lax.stop_gradient(signed)
+    return Row(keys, counted, count=count, data=data, mirrored=down, **rest)
+
+
+def row_in_order(x: Array, ordering: Ordering, relaxation: Relaxation) -> tuple[Row, Array, Array, Array]:
+    """The row with its entries in their exact order, the entries, the order, and where in it the levels start."""
     signed = -x if ordering.descending else x
-    level = _level(signed, ordering)
-    order = _order(level, signed)
+    level = levels(signed, ordering)
+    order, starts = order_and_starts(level, signed)
     x = jnp.take_along_axis(x, order, -1, mode="promise_in_bounds")
-    signed = -x if ordering.descending else x
-    places, start = iota_like(level), _start(level, None)
-    counted = (places >= start) & (places < start + (level == 0).sum(-1, keepdims=True, dtype=jnp.int32))
-    kind = {"order": places, "start": start, "mirrored": ordering.descending, "in_order": True}
-    return _row(signed, counted, relaxation, **kind), x, order
+    start, count = starts[..., 2:3], starts[..., 3:4] - starts[..., 2:3]
+    places = iota_like(level)
+    counted = (places >= start) & (places < start + count)
+    kind = {"order": places, "start": start, "count": count, "in_order": True}
+    return _row(x, counted, ordering, relaxation, **kind), x, order, starts
 
 
 def _restored(x: Array, order: Array) -> Array:
@@ -77,82 +85,6 @@ def _restored(x: Array, order: Array) -> Array:
     for _ in range(x.ndim - 1):
         put = jax.vmap(put)
     return put(x, order)
-
-
-def _start(level: Array, wanted: Wanted | None) -> Array:
-    """How many entries come before the finite ones; of what matters to an extreme, at most one."""
-    if wanted and wanted.kind == "extreme":
-        return (level.min(-1, keepdims=True) < 0).astype(jnp.int32)
-    return (level < 0).sum(-1, keepdims=True, dtype=jnp.int32)
-
-
-def exact_order(x: Array, ordering: Ordering) -> Array:
-    """The stable order of the exact values; masked entries come last, in their original order."""
-    signed = reverse(x) if ordering.descending else x
-    return _order(_level(signed, ordering), signed)
-
-
-def reverse(x: Array) -> Array:
-    """The opposite order: `-x`, or the complement for integers and Booleans, which can't overflow."""
-    return -x if jnp.issubdtype(x.dtype, jnp.floating) else ~x
-
-
-def _ordered(level: Array, signed: Array, wanted: Wanted | None) -> Array:
-    if wanted and wanted.kind == "extreme":
-        return _first(level, signed)
-    if wanted and wanted.kind == "top":
-        return _leading(level, signed, wanted.positions.shape[-1])
-    return _order(level, signed)
-
-
-def _order(level: Array, signed: Array) -> Array:
-    places = iota_like(level)  # not of `signed`: what is differentiated is not seen to be sharded
-    if jnp.issubdtype(signed.dtype, jnp.floating):
-        return lax.sort((_integer_keys(level, signed), places), num_keys=1, is_stable=True)[1]
-    value = jnp.where(level == 0, signed, jnp.zeros_like(signed))
-    return lax.sort((level, value, places), num_keys=2, is_stable=True)[2]
-
-
-def _leading(level: Array, signed: Array, k: int) -> Array:
-    """The first k of the order. XLA is quick at it in single precision only, and where all entries are finite."""
-    whole = lambda: _order(level, signed)[..., :k]
-    if signed.dtype != jnp.float32:
-        return whole()
-    value = lax.stop_gradient(jnp.where(signed != 0, signed, 0))  # not -0.0, which 0.0 equals
-    return lax.cond((level == 0).all(), lambda: lax.top_k(-value, k)[1], whole)
-
-
-def _integer_keys(level: Array, signed: Array) -> Array:
-    """Integers in the order of the levels and, within level 0, of the finite values.
-
-    The bits of a float are in its order, once those of negative ones are turned round. XLA sorts one integer key 1.3
-    to 5 times as fast as a level and a float.
-    """
-    integer = jnp.dtype(f"int{8 * signed.dtype.itemsize}")
-    first, last = jnp.iinfo(integer).min, jnp.iinfo(integer).max  # of no finite value, nor are those beside them
-    value = jnp.where((level == 0) & (signed != 0), signed, jnp.zeros_like(signed))  # not -0.0, which 0.0 equals
-    bits = lax.bitcast_convert_type(lax.stop_gradient(value), integer)
-    keys = jnp.where(bits < 0, bits ^ last, bits)
-    outside = jnp.where(level < 0, first + 2 + level.astype(integer), last - 3 + level.astype(integer))
-    return jnp.where(level == 0, keys, outside)
-
-
-def _first(level: Array, signed: Array) -> Array:
-    """By two minima: XLA finds those of numbers sooner than `argmin`."""
-    lowest = level == level.min(-1, keepdims=True)
-    values = jnp.where(lowest, jnp.where(level == 0, signed, 0), jnp.inf)
-    least = values == lax.stop_gradient(values).min(-1, keepdims=True)
-    places = iota_like(signed)
-    return jnp.where(least, places, places.shape[-1] - 1).min(-1, keepdims=True)
-
-
-def _level(signed: Array, ordering: Ordering) -> Array:
-    """Finite entries are at level 0, infinities beside them, NaN beyond, masked entries last of all."""
-    level = jnp.zeros_like(signed, dtype=jnp.int32)
-    if jnp.issubdtype(signed.dtype, jnp.floating):
-        level = jnp.where(jnp.isinf(signed), jnp.where(signed > 0, 1, -1), level)
-        level = jnp.where(jnp.isnan(signed), -2 if ordering.nan_first else 2, level)
-    return level if ordering.where is None else jnp.where(ordering.where, level, 3)
 
 
 def per_row(relaxation: Relaxation, ndim: int, axes: tuple[int, ...]) -> Relaxation:
@@ -289,7 +221,7 @@ def values(x: Array, wanted: Wanted, ordering: Ordering, relaxation: Relaxation,
     s = effective_softness(relaxation, x.dtype)
     turned = algorithm.has_values and ordering.descending
     if wanted.kind == "sort" and algorithm.symmetric and not turned:
-        row, wide, _ = row_in_order(wide, ordering, relaxation)
+        row, wide, *_ = row_in_order(wide, ordering, relaxation)
     else:
         row = row_of(wide, ordering, relaxation, _part(wanted, wide, relaxation, default))
     return _values_of(row, wide, wanted, ordering, relaxation, s, algorithm).astype(x.dtype)
@@ -336,20 +268,20 @@ def _expected_values(algorithm: Algorithm, x, row: Row, request: Request, orderi
 def _sorted_values(algorithm: Algorithm, x, row: Row, request: Request, ordering, relaxation, softness) -> Array:
     """The keys that the algorithm sorts, ascending in either direction, so that max is sort[-1]."""
     if algorithm.symmetric and not row.in_order:
-        row, x, _ = row_in_order(x, ordering._replace(descending=False), relaxation)
+        row, x, *_ = row_in_order(x, ordering._replace(descending=False), relaxation)
     elif ordering.descending:
         row = row_of(x, ordering._replace(descending=False), relaxation)
     keys = algorithm.values(row, softness, MODES[relaxation.mode])
     places = request.positions
     places = jnp.maximum(row.count - 1 - places, 0) if ordering.descending else places
-    return jnp.take_along_axis(_in_unit_of_x(keys, x, row.counted, relaxation), places, -1)
+    return jnp.take_along_axis(_in_unit_of_x(keys, x, row, relaxation), places, -1)
 
 
-def _in_unit_of_x(keys: Array, x: Array, counted: Array, relaxation: Relaxation) -> Array:
+def _in_unit_of_x(keys: Array, x: Array, row: Row, relaxation: Relaxation) -> Array:
     """Undo the standardisation: `mean + std logit(z)`."""
     if not relaxation.standardize:
         return keys
-    scale, mean, variance = moments(x, counted)
+    scale, mean, variance = moments(x, row.counted, row.count)
     clipped = lax.stop_gradient(jnp.clip(keys, jnp.finfo(keys.dtype).tiny, 1 - jnp.finfo(keys.dtype).epsneg))
     inside = keys == clipped
     logit = jnp.where(inside, _logit(jnp.where(inside, keys, 0.5)), _logit(clipped))  # its curvature at 0 overflows
@@ -398,25 +330,29 @@ def ranks(x: Array, ordering: Ordering, relaxation: Relaxation) -> Array:
     relaxation = _unstandardized(relaxation, algorithm)
     if relaxation.is_hard:
         return exact_ranks(wide, ordering).astype(x.dtype)
-    if algorithm.symmetric:
-        row, _, order = row_in_order(wide, ordering, relaxation)
-    else:
-        row, order = row_of(wide, ordering, relaxation), None
-    soft = algorithm.ranks(row, effective_softness(relaxation, x.dtype), MODES[relaxation.mode])
-    soft = soft + row.start.astype(soft.dtype)
-    soft = soft if order is None else _restored(soft, order)
-    level = _level(-wide if ordering.descending else wide, ordering)
-    exact = _ranks_outside(level, soft.dtype) if relaxation.is_static else exact_ranks(wide, ordering)
-    return jnp.where((level == 0) & _soft(relaxation), soft, exact).astype(x.dtype)
+    if not algorithm.symmetric:
+        row = row_of(wide, ordering, relaxation)
+        soft, exact = _soft_ranks(algorithm, row, relaxation, x.dtype), exact_ranks(wide, ordering)
+        return jnp.where(row.counted & _soft(relaxation), soft, exact).astype(x.dtype)
+    row, _, order, starts = row_in_order(wide, ordering, relaxation)
+    soft = _soft_ranks(algorithm, row, relaxation, x.dtype)
+    soft = _restored(jnp.where(row.counted, soft, _ranks_outside(iota_like(order), starts, soft.dtype)), order)
+    soft = soft if relaxation.is_static else jnp.where(_soft(relaxation), soft, exact_ranks(wide, ordering))
+    return soft.astype(x.dtype)
 
 
-def _ranks_outside(level: Array, dtype) -> Array:
-    """The exact ranks of entries that are not finite, of which each level is tied, by counting; 0 for masked ones."""
-    ranks = jnp.zeros(level.shape, dtype)
-    for own in (-2, -1, 1, 2):
-        before, tied = ((level < own), (level == own))
-        count = lambda entries: entries.sum(-1, keepdims=True, dtype=jnp.int32).astype(dtype)
-        ranks = jnp.where(tied, count(before) + (1 + count(tied)) / 2, ranks)
+def _soft_ranks(algorithm: Algorithm, row: Row, relaxation: Relaxation, dtype) -> Array:
+    ranks = algorithm.ranks(row, effective_softness(relaxation, dtype), MODES[relaxation.mode])
+    return ranks + row.start.astype(ranks.dtype)
+
+
+def _ranks_outside(places: Array, starts: Array, dtype) -> Array:
+    """The exact ranks at places in the order of entries that are not finite, of which each level is tied; 0 for masked
+    ones."""
+    ranks = jnp.zeros(places.shape, dtype)
+    for level in (0, 1, 3, 4):
+        here, after = starts[..., level, None], starts[..., level + 1, None]
+        ranks = jnp.where((places >= here) & (places < after), (here + 1 + after).astype(dtype) / 2, ranks)
     return ranks
 
 
@@ -425,8 +361,8 @@ def exact_ranks(x: Array, ordering: Ordering) -> Array:
     if x.shape[-1] == 0:
         return as_float(x)
     signed = reverse(x) if ordering.descending else x
-    level = _level(signed, ordering)
-    order = _order(level, signed)
+    level = levels(signed, ordering)
+    order = order_of(level, signed)
     finite = jnp.where(level == 0, signed, jnp.zeros_like(signed))
     level, value = (jnp.take_along_axis(a, order, -1) for a in (level, finite))
     changes = (level[..., 1:] != level[..., :-1]) | (value[..., 1:] != value[..., :-1])
@@ -560,17 +496,31 @@ def _outermost(dtype, largest: bool) -> Array:
 @placed_freely
 def hard_order(x: Array, k: int | None, ordering: Ordering) -> Array:
     """jnp's argsort of the last axis, or the indices of top_k."""
-    if ordering.where is not None:
-        return exact_order(x, ordering)[..., :k]
-    return jnp.argsort(x, -1, descending=ordering.descending) if k is None else lax.top_k(x, k)[1]
+    if ordering.where is None and k is not None:
+        return lax.top_k(x, k)[1]
+    if ordering.where is None and not jnp.issubdtype(x.dtype, jnp.floating):
+        return jnp.argsort(x, -1, descending=ordering.descending)
+    return exact_order(x, ordering)[..., :k].astype(jnp.result_type(int))
 
 
 @placed_freely
 def hard_sorted(x: Array, k: int | None, ordering: Ordering) -> Array:
-    """jnp's sort of the last axis, or the values of top_k."""
-    if ordering.where is None:
-        return jnp.sort(x, -1, descending=ordering.descending) if k is None else lax.top_k(x, k)[0]
-    return jnp.take_along_axis(x, hard_order(x, k, ordering), -1)
+    """jnp's sort of the last axis, or the values of top_k. By the order of the soft view, so that XLA sorts once."""
+    if ordering.where is None and k is not None:
+        return lax.top_k(x, k)[0]
+    if ordering.where is None and not jnp.issubdtype(x.dtype, jnp.floating):
+        return jnp.sort(x, -1, descending=ordering.descending)
+    x = jnp.take_along_axis(x, hard_order(x, k, ordering), -1, mode="promise_in_bounds")
+    return _zeros_turned(x) if ordering.descending and ordering.where is None else x
+
+
+def _zeros_turned(x: Array) -> Array:
+    """The run of zeros, of either sign, turned round: jnp sorts descending by turning the ascending order round."""
+    places, zero = iota_like(x), x == 0
+    first = jnp.where(zero, places, x.shape[-1]).min(-1, keepdims=True, initial=x.shape[-1])
+    last = jnp.where(zero, places, 0).max(-1, keepdims=True, initial=0)
+    places = jnp.where(zero, first + last - places, places)
+    return jnp.take_along_axis(x, places, -1, mode="promise_in_bounds")
 
 
 @placed_freely
@@ -586,20 +536,22 @@ def hard_ranks(x: Array, ordering: Ordering) -> Array:
 def hard_quantile(x: Array, asked: Quantiles) -> Array:
     """jnp's quantile or percentile of the last axis, `(..., q)`; with a mask that of the entries that count."""
     x = as_float(x)
-    if asked.where is None:
-        return jnp.moveaxis(_jnp_quantile(x, asked), 0, -1)
+    if asked.where is None and asked.method == "linear":  # the others need no sort but that of the soft view
+        return jnp.moveaxis(_jnp_linear(x, asked), 0, -1)
     wanted, upper, ordering = quantile(x, asked)
     order = exact_order(x, ordering)
     picked = jnp.take_along_axis(x, jnp.take_along_axis(order, wanted.positions, -1), -1)
-    return nan_where_empty(between(picked, upper), asked.where)
+    if upper is not None and asked.method == "midpoint":  # -0.0 stays so, as in jnp
+        low, high = jnp.split(picked, 2, -1)
+        picked = (low + jnp.where(upper > 0, high, low)) * 0.5
+    else:
+        picked = between(picked, upper)
+    return nan_where_empty(picked, asked.where)
 
 
-def _jnp_quantile(x: Array, asked: Quantiles) -> Array:
-    exact = {1: jnp.quantile, 100: jnp.percentile}[asked.per]  # a division of our own would be rounded otherwise
-    weighted: dict[str, Any] = {}  # older jax has no such argument
-    if asked.shares is not None:
-        weighted["weights"] = asked.shares.astype(x.dtype)
-    return exact(x, asked.q, -1, method=asked.method, **weighted)
+def _jnp_linear(x: Array, asked: Quantiles) -> Array:
+    exact = {1: jnp.quantile, 100: jnp.percentile}[asked.per]  # sums of our own would be rounded otherwise
+    return exact(x, asked.q, -1)
 
 
 @placed_freely

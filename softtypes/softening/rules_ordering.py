@@ -9,7 +9,8 @@ from softtypes._lift import relax
 from softtypes._relaxation import Relaxation
 from softtypes.rules import comparison, selection
 from softtypes.rules import logic as logics
-from softtypes.rules.ordering import Ordering, statistics_of
+from softtypes.rules.order import Ordering
+from softtypes.rules.ordering import statistics_of
 from softtypes.softening.rule import Here, rule
 from softtypes.softening.values import (
     Integer,

@@ -21,14 +21,10 @@ class Row(NamedTuple):
     order: Array  # (..., n), the exact stable order of all entries: ascending, the counted ones together; or its start
     data: Array  # (..., n), what the keys were made of, in the same order but apart where keys are rounded together
     start: Array  # (..., 1), how many entries the order puts before the counted ones
+    count: Array  # (..., 1), how many these are
     mirrored: bool = False  # whether the keys are those of the data reversed, for an algorithm that is not symmetric
     in_order: bool = False  # whether the entries stand in their exact order
     shared: Any = None  # arrays that an algorithm has computed of the whole row for several requests
-
-    @property
-    def count(self) -> Array:
-        """How many entries count, `(..., 1)`."""
-        return self.counted.sum(-1, keepdims=True, dtype=jnp.int32)
 
     def statistics(self, positions: Array) -> Array:
         """The order statistics at positions among the counted entries, `(..., k)`."""

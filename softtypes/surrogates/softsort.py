@@ -4,8 +4,9 @@ from collections.abc import Callable
 from functools import partial
 
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
+from softtypes.surrogates import simplex
 from softtypes.surrogates.algorithm import Algorithm, Request, Row, per_matrix, positions_along
 from softtypes.surrogates.laplace import laplace_sums
 from softtypes.surrogates.modes import Mode
@@ -25,15 +26,16 @@ class SoftSort(Algorithm):
         return mode.log_project and self._projected(mode.log_project, row, request, softness)
 
     def _projected(self, project: Callable, row: Row, request: Request, softness: Softness) -> Array:
-        if request.kind == "extreme":  # every distance to the first has one sign, so ties keep their gradient
-            return project(jnp.where(row.counted, -row.keys, -jnp.inf), softness)[..., None, :]
-        logits = jnp.where(row.counted[..., None, :], -_distances(row, request.positions), -jnp.inf)
+        logits = jnp.where(row.counted[..., None, :], _gaps(row, request), -jnp.inf)
         return project(logits, per_matrix(softness))
 
     def expected(self, row: Row, request: Request, values: Array, softness: Softness, mode: Mode) -> Array:
-        if request.kind != "sort" or row.keys.shape[-1] <= SMALL:
-            return super().expected(row, request, values, softness, mode)
-        return _averaged(row, values, softness, mode)
+        if request.kind == "sort" and row.keys.shape[-1] > SMALL:
+            return _averaged(row, values, softness, mode)
+        if mode.name == "smooth":
+            counted, values = row.counted[..., None, :], values[..., None, :]
+            return simplex.softmax_mean(_gaps(row, request), counted, per_matrix(softness), values)
+        return super().expected(row, request, values, softness, mode)
 
     def ranks(self, row: Row, softness: Softness, mode: Mode) -> Array:
         """Each entry projects `-abs(z_j - z_(k))` over k, and averages the ranks."""
@@ -46,6 +48,13 @@ class SoftSort(Algorithm):
         return jnp.dot(
             mode.project(logits, per_matrix(softness)), 1.0 + jnp.arange(row.keys.shape[-1], dtype=gaps.dtype)
         )
+
+
+def _gaps(row: Row, request: Request) -> Array:
+    """Minus the distances to the order statistics, `(..., k, n)`."""
+    if request.kind == "extreme":  # every distance to the first has one sign, so ties keep their gradient
+        return (lax.stop_gradient(row.statistics(request.positions)) - row.keys)[..., None, :]
+    return -_distances(row, request.positions)
 
 
 def _distances(row: Row, positions: Array) -> Array:

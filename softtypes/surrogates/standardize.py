@@ -5,18 +5,21 @@ import jax.numpy as jnp
 from jax import Array
 
 
-def moments(x: Array, counts: Array) -> tuple[Array, Array, Array]:
-    """Scale, mean and variance of a row, the last two in units of the scale; only entries that count enter."""
-    _, scale, mean, variance = _centred(x, counts)
+def moments(x: Array, counts: Array, count: Array) -> tuple[Array, Array, Array]:
+    """Scale, mean and variance of a row, the last two in units of the scale; only entries that count enter.
+
+    `count` is how many do, `(..., 1)`.
+    """
+    _, scale, mean, variance = _centred(x, counts, count)
     return scale, mean, variance
 
 
-def _centred(x: Array, counts: Array) -> tuple[Array, Array, Array, Array]:
+def _centred(x: Array, counts: Array, count: Array) -> tuple[Array, Array, Array, Array]:
     """`(x - mean) / scale`, 0 where an entry does not count, and the moments.
 
     The scale is the largest magnitude about the mean, so that no square over- or underflows between 1e-30 and 1e30.
     """
-    total = jnp.maximum(counts.sum(-1, keepdims=True), 1).astype(x.dtype)
+    total = jnp.maximum(count, 1).astype(x.dtype)
     x = jnp.where(counts, x, 0)
     part = 2.0 ** -x.shape[-1].bit_length()  # exact, and the sum of so many parts can't overflow
     mean = (x * part).sum(-1, keepdims=True) / (total * part)
@@ -43,7 +46,8 @@ def deviation(scale: Array, variance: Array) -> Array:
     return jnp.where(spread, jnp.sqrt(variance * (1 + 1e-6 / (square * variance + 1e-4))), 1)
 
 
-def standardize(x: Array, counts: Array) -> Array:
-    """`sigmoid((x - mean) / std)` along the last axis, over the entries that count."""
-    unit, scale, _, variance = _centred(x, counts)
-    return jax.nn.sigmoid(unit / deviation(scale, variance))  # between 1 / sqrt(n) and 1.01: no guard needed
+def standardize(x: Array, counts: Array, count: Array, mirrored: bool = False) -> Array:
+    """`sigmoid((x - mean) / std)` along the last axis, over the entries that count; of `-x` if mirrored."""
+    unit, scale, _, variance = _centred(x, counts, count)
+    unit = unit / deviation(scale, variance)  # between 1 / sqrt(n) and 1.01: no guard needed
+    return jax.nn.sigmoid(-unit if mirrored else unit)

@@ -9,7 +9,8 @@ from jax import Array
 from softtypes._lift import Views, canonical_axes, to_last, wide_dtype
 from softtypes._relaxation import Relaxation, resolve
 from softtypes.rules import ordering as rules
-from softtypes.rules.ordering import Ordering, Quantiles
+from softtypes.rules.order import Ordering
+from softtypes.rules.ordering import Quantiles
 from softtypes.types.base import KINDS, SoftValue
 
 

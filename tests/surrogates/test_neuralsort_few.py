@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import softtypes as sft
-from softtypes.rules.ordering import Ordering, statistics_of
+from softtypes.rules.order import Ordering
+from softtypes.rules.ordering import statistics_of
 from softtypes.surrogates import neuralsort, profiles
 from softtypes.surrogates.modes import MODES
 from tests.surrogates.rows import close, rows
