@@ -344,7 +344,11 @@ def column_tops(band: Band, level: Array) -> Array:
     """The largest logit above the threshold in each column, `(g, GROUP b)`."""
 
     lowest = jnp.broadcast_to(_lowest(level[0, 0]), band.peaks.shape)
-    highest = lambda g, chunk, level: (_tile(band, chunk, g)[0] - level[:, None]).max(0)
+
+    def highest(g, chunk, level):
+        logits = lax.optimization_barrier(_tile(band, chunk, g)[0])  # a product joined with its maximum is slow
+        return (logits - level[:, None]).max(0)
+
     return _over_columns(band, "max", lowest, highest, level)
 
 
