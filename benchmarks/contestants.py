@@ -37,7 +37,7 @@ class Problem(NamedTuple):
     @property
     def matrix(self) -> int:
         """Entries of a matrix of weights for each row, as many rows of it as the operator asks for."""
-        rows = {"max": 1, "median": 2, "top_k": TOP}.get(self.operator, self.x.shape[-1])
+        rows = {"max": 1, "argmax": 1, "median": 2, "top_k": TOP}.get(self.operator, self.x.shape[-1])
         return self.x.size * rows
 
 
@@ -52,46 +52,67 @@ class Prepared(NamedTuple):
 # Contestants on jax: an operator is a function of the data
 
 
-def with_gradient(fn: Callable) -> Callable:
-    """The value, and its gradient against a fixed direction."""
+def with_gradient(fn: Callable, x) -> tuple[Callable, jax.Array]:
+    """The value and its gradient against a direction, and that direction."""
 
-    def run(x):
+    def run(x, direction):
         value, pull = jax.vjp(fn, x)
-        return value, pull(jnp.cos(jnp.arange(value.size, dtype=value.dtype)).reshape(value.shape))[0]
+        return value, pull(direction)[0]
 
-    return run
+    out = jax.eval_shape(fn, x)
+    return run, jnp.asarray(np.cos(np.arange(out.size)).reshape(out.shape), out.dtype)
 
 
 def compiled(fn: Callable, x: np.ndarray, gradient: bool) -> Prepared:
-    x = jnp.asarray(x)
+    arguments = (jnp.asarray(x),)
+    if gradient:
+        fn, direction = with_gradient(fn, *arguments)
+        arguments = (*arguments, direction)
     start = time.perf_counter()
-    program = jax.jit(with_gradient(fn) if gradient else fn).lower(x).compile()
+    program = jax.jit(fn).lower(*arguments).compile()
     seconds = time.perf_counter() - start
     analysis = program.memory_analysis()
     memory = analysis.temp_size_in_bytes / 2**20 if analysis else float("nan")
-    return Prepared(lambda: jax.block_until_ready(program(x)), seconds, memory)
+    return Prepared(lambda: jax.block_until_ready(program(*arguments)), seconds, memory)
 
 
 EXACT = {
     "sort": lambda x: jnp.sort(x, -1),
     "rank": lambda x: jnp.sort(x, -1),  # the ranks have no gradient; sorting is what they cost
     "max": lambda x: jnp.max(x, -1),
+    "argmax": lambda x: jnp.max(x, -1),  # an index has no gradient
     "median": lambda x: jnp.median(x, -1),
     "top_k": lambda x: jax.lax.top_k(x, TOP)[0],
 }
 
 
-def exact(problem: Problem) -> Callable:
-    return EXACT[problem.operator]
+ELEMENTWISE = {  # of one array, the second operand turned round
+    "abs": lambda library, **knobs: lambda x: library.abs(x, **knobs),
+    "relu": lambda library, **knobs: lambda x: library.relu(x, **knobs),
+    "sign": lambda library, **knobs: lambda x: library.sign(x, **knobs),
+    "round": lambda library, **knobs: lambda x: library.round(x, **knobs),
+    "clip": lambda library, **knobs: lambda x: library.clip(x, -1.0, 1.0, **knobs),
+    "greater": lambda library, **knobs: lambda x: library.greater(x, x[..., ::-1], **knobs),
+    "equal": lambda library, **knobs: lambda x: library.equal(x, x[..., ::-1], **knobs),
+}
+
+
+def exact(problem: Problem) -> Callable | None:
+    return EXACT.get(problem.operator)
 
 
 def ours(problem: Problem) -> Callable | None:
     operator, algorithm, mode, _ = problem
+    if algorithm == "elementwise":
+        fn = ELEMENTWISE[operator](sft, mode=mode, softness=SOFTNESS)
+        return lambda x: getattr(fn(x), "probs", fn(x))
     if algorithm in WITH_MATRIX and problem.matrix > MATRIX_LIMIT:
         return None
     knobs = {"axis": -1, "algorithm": algorithm, "mode": mode, "softness": SOFTNESS}
     if operator == "top_k":
         return lambda x: sft.top_k(x, TOP, **knobs)[0]
+    if operator == "argmax":
+        return lambda x: sft.argmax(x, **knobs).probs
     return lambda x: getattr(sft, operator)(x, **knobs)
 
 
@@ -99,6 +120,8 @@ def softjax(problem: Problem) -> Callable | None:
     import softjax
 
     operator, algorithm, mode, _ = problem
+    if algorithm == "elementwise":
+        return ELEMENTWISE[operator](softjax, mode=mode, softness=SOFTNESS)
     if algorithm != "fast_soft_sort" and problem.matrix > MATRIX_LIMIT:
         return None
     knobs = {"axis": -1, "method": algorithm, "mode": mode, "softness": SOFTNESS}

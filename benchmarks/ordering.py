@@ -1,5 +1,7 @@
 """Time, compile time, memory and error of the ordering operators beside jax.numpy and every peer that is installed.
 
+Also of some elementwise operators, as one more algorithm.
+
     python benchmarks/ordering.py [--quick] [--operators sort ...] [--algorithms softsort ...] [--modes smooth ...]
                                   [--shapes 1024 256x1024 ...] [--dtypes float32 ...] [--peers softjax ...]
                                   [--seconds 4] [--patience 20] [--csv FILE] [--pictures FOLDER]
@@ -23,12 +25,13 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from contestants import Prepared, Problem, ours, present, versions, with_gradient
+from contestants import ELEMENTWISE, Prepared, Problem, ours, present, versions, with_gradient
 
 SHAPES = ("64", "1024", "4096", "16384", "131072", "1048576", "64x256", "256x1024")
 QUICK = ("1024", "4096", "256x1024")
-OPERATORS = ("sort", "rank", "max", "median", "top_k")
-ALGORITHMS = ("softsort", "neuralsort", "fast_soft_sort", "ot", "sorting_network")
+ALGORITHMS = ("softsort", "neuralsort", "fast_soft_sort", "ot", "sorting_network", "elementwise")
+OPERATORS = {name: ("sort", "rank", "max", "argmax", "median", "top_k") for name in ALGORITHMS}
+OPERATORS |= {"fast_soft_sort": ("sort", "rank", "max", "median"), "elementwise": tuple(ELEMENTWISE)}
 ERROR_LIMIT = 2**18  # entries up to which the error is looked at
 
 
@@ -70,10 +73,14 @@ def measured(problem: Problem, contestants: dict, gradient: bool, budget: float)
 
 def errors(problem: Problem) -> tuple[float, float]:
     """Of the float32 value and gradient."""
-    run = jax.jit(with_gradient(ours(problem)))
-    single = jax.tree.map(np.asarray, run(jnp.asarray(problem.x, "float32")))
+
+    def run(x):
+        fn, direction = with_gradient(ours(problem), x)
+        return jax.tree.map(np.asarray, jax.jit(fn)(x, direction))
+
+    single = run(jnp.asarray(problem.x, "float32"))
     with jax.enable_x64(True):
-        double = jax.tree.map(np.asarray, run(jnp.asarray(np.asarray(problem.x, "float32"), "float64")))
+        double = run(jnp.asarray(np.asarray(problem.x, "float32"), "float64"))
     relative = lambda a, b: float(np.abs(a - b).max() / max(np.abs(b).max(), 1e-300))
     return relative(single[0], double[0]), relative(single[1], double[1])
 
@@ -164,7 +171,7 @@ def asked():
     parser.add_argument(
         "--quick", action="store_true", help="sort and rank, mode smooth, three shapes: under 5 minutes"
     )
-    parser.add_argument("--operators", nargs="+", choices=OPERATORS)
+    parser.add_argument("--operators", nargs="+", choices=sorted({o for own in OPERATORS.values() for o in own}))
     parser.add_argument("--algorithms", nargs="+", choices=ALGORITHMS)
     parser.add_argument("--modes", nargs="+", help="smooth and c0 by default")
     parser.add_argument("--shapes", nargs="+", help="such as 1024 or 256x1024")
@@ -182,8 +189,9 @@ def problems(options):
     algorithms = options.algorithms or (ALGORITHMS[:3] if options.quick else ALGORITHMS)
     for algorithm in algorithms:
         for mode in options.modes or (["smooth"] if options.quick else ["smooth", "c0"]):
-            for operator in options.operators or OPERATORS[: 2 if options.quick else None]:
-                if algorithm == "fast_soft_sort" and operator == "top_k":
+            operators = OPERATORS[algorithm]
+            for operator in operators[:2] if options.quick and not options.operators else operators:
+                if options.operators and operator not in options.operators:
                     continue
                 for dtype in options.dtypes:
                     for shape in shapes:

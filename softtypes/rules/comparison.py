@@ -40,7 +40,7 @@ def _less_equal(x, y, s, relaxation):
 def _within(x, y, tolerance, exact, s, relaxation):
     """`S(t - d) / S(t)` with d the soft distance and t the tolerance: 1 at distance 0 and falling.
 
-    With no tolerance this is `2 S(-d)`; as the softness vanishes it is 1 for `d <= t` and 0 beyond.
+    As the softness vanishes it is 1 for `d <= t` and 0 beyond.
     """
     distance = steps.absolute(x - y, s, step_of(relaxation))
     near = _step(tolerance - distance, TIE, exact, s, relaxation)
@@ -49,7 +49,10 @@ def _within(x, y, tolerance, exact, s, relaxation):
 
 
 def _equal(x, y, s, relaxation):
-    return _within(x, y, jnp.zeros_like(x - y), x == y, s, relaxation)
+    """`2 S(-d)` with d the soft distance."""
+    distance = steps.absolute(x - y, s, step_of(relaxation))
+    distance = jnp.where(jnp.isnan(distance), jnp.where(x == y, 0, jnp.inf), distance)
+    return 2 * steps.step(-distance, s, step_of(relaxation))
 
 
 def _not_equal(x, y, s, relaxation):

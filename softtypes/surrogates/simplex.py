@@ -49,14 +49,12 @@ def softmax(v: Array, s: Softness) -> Array:
     return weights / weights.sum(-1, keepdims=True)
 
 
-def softmax_mean(gaps: Array, counted: Array, s: Softness, values: Array) -> Array:
-    """`sum softmax(gaps / s) values` of gaps whose largest is 0, of those that count: by two sums, the derivatives of
-    which need no third."""
+def falling(gaps: Array, counted: Array, s: Softness) -> tuple[Array, Array]:
+    """`exp(gaps / s)` of those that count, and their sum, `(..., 1)`: `softmax` times that, if the largest gap is 0."""
     inside = counted & (gaps > -_reach(gaps.dtype) * s) & (gaps < s)  # above only where nothing counts
     weights = jnp.where(inside, jnp.exp(ratio(jnp.where(inside, gaps, 0), s)), 0)
-    part = 2.0 ** -gaps.shape[-1].bit_length()  # exact, and the sum of so many parts can't overflow
-    total = part * weights.sum(-1)
-    return (weights * (part * values)).sum(-1) / jnp.where(total > 0, total, 1)
+    total = weights.sum(-1, keepdims=True)
+    return weights, jnp.where(total > 0, total, 1)
 
 
 def sparse(v: Array, s: Softness, power: int) -> Array:

@@ -20,7 +20,10 @@ class SoftSort(Algorithm):
     """Row k of the weights projects `-abs(z_(k) - z_j)` over j."""
 
     def weights(self, row: Row, request: Request, softness: Softness, mode: Mode) -> Array:
-        return self._projected(mode.project, row, request, softness)
+        if mode.name != "smooth":
+            return self._projected(mode.project, row, request, softness)
+        weights, total = self._falling(row, request, softness)
+        return weights / total
 
     def log_weights(self, row: Row, request: Request, softness: Softness, mode: Mode) -> Array | None:
         return mode.log_project and self._projected(mode.log_project, row, request, softness)
@@ -29,12 +32,16 @@ class SoftSort(Algorithm):
         logits = jnp.where(row.counted[..., None, :], _gaps(row, request), -jnp.inf)
         return project(logits, per_matrix(softness))
 
+    def _falling(self, row: Row, request: Request, softness: Softness) -> tuple[Array, Array]:
+        return simplex.falling(_gaps(row, request), row.counted[..., None, :], per_matrix(softness))
+
     def expected(self, row: Row, request: Request, values: Array, softness: Softness, mode: Mode) -> Array:
         if request.kind == "sort" and row.keys.shape[-1] > SMALL:
             return _averaged(row, values, softness, mode)
         if mode.name == "smooth":
-            counted, values = row.counted[..., None, :], values[..., None, :]
-            return simplex.softmax_mean(_gaps(row, request), counted, per_matrix(softness), values)
+            weights, total = self._falling(row, request, softness)  # two sums, whose derivatives need no third one
+            part = 2.0 ** -values.shape[-1].bit_length()  # exact, and the sum of so many parts can't overflow
+            return (weights * (part * values)[..., None, :]).sum(-1) / (part * total[..., 0])
         return super().expected(row, request, values, softness, mode)
 
     def ranks(self, row: Row, softness: Softness, mode: Mode) -> Array:
