@@ -39,9 +39,9 @@ class SoftSort(Algorithm):
         if request.kind == "sort" and row.keys.shape[-1] > SMALL:
             return _averaged(row, values, softness, mode)
         if mode.name == "smooth":
-            weights, total = self._falling(row, request, softness)  # two sums, whose derivatives need no third one
-            part = 2.0 ** -values.shape[-1].bit_length()  # exact, and the sum of so many parts can't overflow
-            return (weights * (part * values)[..., None, :]).sum(-1) / (part * total[..., 0])
+            weights, total = self._falling(row, request, softness)
+            unit = lax.stop_gradient(1 / total)  # the sum can't overflow so, and its derivative needs no other sum
+            return (weights * unit * values[..., None, :]).sum(-1) / (total * unit)[..., 0]
         return super().expected(row, request, values, softness, mode)
 
     def ranks(self, row: Row, softness: Softness, mode: Mode) -> Array:
