@@ -117,7 +117,7 @@ def header(names: list[str]) -> str:
 def printed(out: dict, names: list[str]) -> str:
     get = lambda key: out.get(key, math.nan)
     what = (out[key] for key in ("operator", "algorithm", "mode", "shape", "dtype"))
-    cells = ["{:<7}{:<17}{:<8}{:>10} {:<10}".format(*what)]
+    cells = ["{:<8}{:<16}{:<8}{:>10} {:<10}".format(*what)]
     cells += [f"{shown(out['ours forward'], '.2f'):>10}{shown(out['ours run'], '.2f'):>10}"]
     peers = [name for name in names if name != "ours"]
     cells += [f"{shown(get(f'{name} run') / out['ours run'], '.2f'):>17}" for name in peers]
@@ -131,7 +131,7 @@ def slopes(lines: list[dict]) -> list[str]:
     kinds = {}
     for out in lines:
         if out["shape"].isdigit() and int(out["shape"]) >= 4096 and not math.isnan(out["ours run"]):
-            key = f"{out['operator']:<7}{out['algorithm']:<17}{out['mode']:<8}{out['dtype']}"
+            key = f"{out['operator']:<8}{out['algorithm']:<16}{out['mode']:<8}{out['dtype']}"
             kinds.setdefault(key, []).append((math.log(int(out["shape"])), math.log(out["ours run"])))
     return [f"{key:<45}{np.polyfit(*np.transpose(at), 1)[0]:.2f}" for key, at in kinds.items() if len(at) > 1]
 
