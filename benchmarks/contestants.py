@@ -105,7 +105,8 @@ def ours(problem: Problem) -> Callable | None:
     operator, algorithm, mode, _ = problem
     if algorithm == "elementwise":
         fn = ELEMENTWISE[operator](sft, mode=mode, softness=SOFTNESS)
-        return lambda x: getattr(fn(x), "probs", fn(x))
+        plain = lambda out: getattr(out, "probs", out)
+        return lambda x: plain(fn(x))
     if algorithm in WITH_MATRIX and problem.matrix > MATRIX_LIMIT:
         return None
     knobs = {"axis": -1, "algorithm": algorithm, "mode": mode, "softness": SOFTNESS}

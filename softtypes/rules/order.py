@@ -41,7 +41,7 @@ def levels(signed: Array, ordering: Ordering) -> Array:
 def order_of(level: Array, signed: Array) -> Array:
     """The order by level and, within level 0, by value."""
     if jnp.issubdtype(signed.dtype, jnp.floating):
-        return order_and_starts(level, signed)[0]
+        return _sorted(_integer_keys(level, signed), iota_like(level))[1]
     value = jnp.where(level == 0, signed, jnp.zeros_like(signed))
     return lax.sort((level, value, iota_like(level)), num_keys=2, is_stable=True)[2]
 
@@ -102,7 +102,7 @@ def _integer_keys(level: Array, signed: Array) -> Array:
 def _sorted(keys: Array, places: Array) -> tuple[Array, Array]:
     """Signed integers in ascending order, and their places, in which ties stay as they were.
 
-    XLA's CPU sorts one array of integers without a call per comparison, two to fourteen times as fast as keys that
+    XLA's CPU sorts one array of integers without a call per comparison, 1.2 to 15 times as fast as keys that
     carry their places along. So a key and its place become the two halves of one integer of 64 bits, also in
     programs of 32 bits.
     """

@@ -75,8 +75,8 @@ def row_in_order(x: Array, ordering: Ordering, relaxation: Relaxation) -> tuple[
     start, count = starts[..., 2:3], starts[..., 3:4] - starts[..., 2:3]
     places = iota_like(level)
     counted = (places >= start) & (places < start + count)
-    kind = {"order": places, "start": start, "count": count, "in_order": True}
-    return _row(x, counted, ordering, relaxation, **kind), x, order, starts
+    row = _row(x, counted, ordering, relaxation, count, order=places, start=start, in_order=True)
+    return row, x, order, starts
 
 
 def _restored(x: Array, order: Array) -> Array:
@@ -541,12 +541,10 @@ def hard_quantile(x: Array, asked: Quantiles) -> Array:
     wanted, upper, ordering = quantile(x, asked)
     order = exact_order(x, ordering)
     picked = jnp.take_along_axis(x, jnp.take_along_axis(order, wanted.positions, -1), -1)
-    if upper is not None and asked.method == "midpoint":  # -0.0 stays so, as in jnp
+    if asked.where is None and upper is not None:  # jnp's midpoint, which keeps -0.0 and the smallest numbers
         low, high = jnp.split(picked, 2, -1)
-        picked = (low + jnp.where(upper > 0, high, low)) * 0.5
-    else:
-        picked = between(picked, upper)
-    return nan_where_empty(picked, asked.where)
+        return jnp.where(upper > 0, (low + high) * 0.5, low)
+    return nan_where_empty(between(picked, upper), asked.where)
 
 
 def _jnp_linear(x: Array, asked: Quantiles) -> Array:

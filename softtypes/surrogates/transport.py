@@ -29,14 +29,16 @@ class Regulariser(NamedTuple):
     power: int | None
 
     def link(self, slack: Array) -> Array:
-        """`exp(u)` or `max(u, 0)^power`."""
-        return jnp.exp(slack) if self.power is None else jnp.maximum(slack, 0) ** self.power
+        """`exp(u)` or `max(u, 0)^power`, whose derivative is the slope."""
+        if self.power is None:
+            return jnp.exp(slack)
+        return jnp.where(_felt(slack), slack, lax.stop_gradient(jnp.maximum(slack, 0))) ** self.power
 
     def slope(self, slack: Array) -> Array:
         """The derivative of the link; 0 where the slack is positive by no more than its rounding."""
         if self.power is None:
             return jnp.exp(slack)
-        positive = (slack > 16 * jnp.finfo(slack.dtype).eps).astype(slack.dtype)
+        positive = _felt(slack).astype(slack.dtype)
         return positive if self.power == 1 else self.power * positive * slack ** (self.power - 1)
 
     def inverse(self, mass: Array) -> Array:
@@ -51,6 +53,11 @@ class Regulariser(NamedTuple):
         if self.power is None:
             return centred - jax.nn.logsumexp(centred, -1, keepdims=True)
         return centred - _threshold(centred, self.power)[..., None]
+
+
+def _felt(slack: Array) -> Array:
+    """Whether a slack is positive by more than its rounding."""
+    return slack > 16 * jnp.finfo(slack.dtype).eps
 
 
 REGULARISERS = {"smooth": Regulariser(None), "c0": Regulariser(1), "c1": Regulariser(2), "c2": Regulariser(3)}

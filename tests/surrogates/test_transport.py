@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import softtypes as sft
 from softtypes.surrogates.transport import REGULARISERS, transport_weights
 
 pytestmark = pytest.mark.slow
@@ -256,3 +257,23 @@ def test_half_precision_is_computed_in_float32(dtype):
     anchors, masses = (jnp.asarray(x, dtype).astype(jnp.float32) for x in maximum(8))
     exact = transport_weights(z.astype(jnp.float32), anchors, masses, 0.1, "smooth")
     np.testing.assert_array_equal(p, exact.astype(dtype))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_slope_is_the_derivative_of_the_link(mode):
+    """Also where a slack is positive within its rounding: or else the equation of the derivative has no solution."""
+    regulariser = REGULARISERS[mode]
+    slack = jnp.array([-1.0, 0.0, 1e-8, 1e-6, 3e-6, 1e-3, 0.5, 1.0], jnp.float32)
+    slope = jax.vmap(jax.grad(regulariser.link))(slack)
+    np.testing.assert_allclose(slope, regulariser.slope(slack), rtol=1e-6)
+
+
+def test_a_link_lost_to_rounding_leaves_the_gradient():
+    """In single precision one input of these rows weighs 1e-6 on its second anchor; the gradient was 1e13."""
+    x = np.random.default_rng(0).normal(size=(256, 1024))[[50, 84, 101, 248]].astype(np.float32)
+    median = lambda x: sft.median(x, axis=-1, algorithm="ot", mode="c0").sum()
+    single = jax.jit(jax.grad(median))(jnp.asarray(x))
+    with jax.enable_x64(True):
+        double = jax.jit(jax.grad(median))(jnp.asarray(x, jnp.float64))
+    np.testing.assert_allclose(single.sum(-1), 1, atol=1e-4)
+    np.testing.assert_allclose(single, double, atol=2e-3)
