@@ -387,6 +387,36 @@ def test_any_softness_gives_finite_values_and_gradients(s, mode):
             assert finite((out, pull(np.ones_like(out)))), name
 
 
+SPECIAL = np.array([0.0, -1e-3, 0.4, -7.0, 3e38, -3e38, np.inf, -np.inf], np.float32)
+
+
+@modes
+def test_a_constant_softness_is_a_traced_one_to_the_second_derivative(mode):
+    """Also where an infinity, or a number whose quotient overflows, could meet a zero."""
+    x, y = crossed(SPECIAL, SPECIAL[[0, 2, 6]])
+    for name in EXACT:
+
+        def derivatives(s, name=name):
+            f = lambda x, y: everything(softness=s, mode=mode)[name](x, y)
+            along = lambda f: lambda x, y: jax.jvp(f, (x, y), (jnp.ones_like(x), jnp.zeros_like(y)))[1]
+            return [g(x, y) for g in (f, along(f), along(along(f)))]
+
+        for constant, traced in zip(derivatives(0.25), derivatives(jnp.float32(0.25)), strict=True):
+            np.testing.assert_allclose(constant, traced, rtol=2e-6, atol=2e-6, err_msg=name)
+
+
+def test_second_derivatives_at_zero():
+    s, zero = 0.25, jnp.zeros(1)
+    curvature = lambda f: jax.grad(lambda x: jax.grad(lambda x: f(x).sum())(x).sum())(zero)
+    for f, expected in (
+        (lambda x: sft.abs(x, softness=s), 1 / s),
+        (lambda x: sft.relu(x, softness=s), 1 / (4 * s)),
+        (lambda x: sft.maximum(x, zero, softness=s), 1 / (4 * s)),
+        (lambda x: sft.clip(x, zero, 100.0, softness=s), 1 / (4 * s)),
+    ):
+        close(curvature(f), np.array([expected]))
+
+
 @modes
 def test_a_softness_per_element_is_a_loop(mode):
     x, y, s = wide(np.array([0.3, -0.2, 2.0]), np.array([0.1, 0.0, 1.9]), np.array([0.1, 1.0, 0.0]))

@@ -10,15 +10,27 @@ import jax.numpy as jnp
 from softtypes._lift import Rule
 from softtypes.rules.elementwise import step_of
 from softtypes.surrogates import steps
+from softtypes.surrogates.straight_through import straight_through
 
 TIE = 1e-10
 
 
 def _step(gap, tie, undefined, s, relaxation):
     """`S(gap)`, at a tie `S(tie)`; where the gap is no number, 1 or 0 as `undefined` (a bool, or +-inf) says."""
-    gap = jnp.where(gap == 0, gap + tie, gap)
     certain = undefined if isinstance(undefined, float) else jnp.where(undefined, jnp.inf, -jnp.inf)
-    return steps.step(jnp.where(jnp.isnan(gap), certain, gap), s, step_of(relaxation))
+    value = gap + jnp.where(gap == 0, tie, 0) if _is_seen(tie, s, gap.dtype) else gap
+    return steps.step(_settled(gap, value, certain), s, step_of(relaxation))
+
+
+def _settled(gap, value, certain):
+    """The value, or where the gap is no number the certain one, where the step is flat. Its derivative is that of the
+    gap: that of a selection would take as long again as that of the step."""
+    return straight_through(jnp.where(jnp.isnan(gap), certain, value), gap)
+
+
+def _is_seen(tie, s, dtype):
+    """Whether S, of slope 1/4 at most, is other than 1/2 at a tie."""
+    return not isinstance(s, float) or abs(tie) / s >= float(jnp.finfo(dtype).eps) / 2
 
 
 def _greater(x, y, s, relaxation):
@@ -42,7 +54,9 @@ def _within(x, y, tolerance, exact, s, relaxation):
 
     As the softness vanishes it is 1 for `d <= t` and 0 beyond.
     """
-    distance = steps.absolute(x - y, s, step_of(relaxation))
+    gap = x - y
+    distance = steps.absolute(_settled(gap, gap, 0.0), s, step_of(relaxation))
+    distance = straight_through(jnp.where(jnp.isnan(gap), jnp.nan, distance), distance)
     near = _step(tolerance - distance, TIE, exact, s, relaxation)
     known = jnp.where(jnp.isnan(tolerance), 0, tolerance)
     return jnp.minimum(near / steps.step(known, s, step_of(relaxation)), 1)
@@ -50,9 +64,9 @@ def _within(x, y, tolerance, exact, s, relaxation):
 
 def _equal(x, y, s, relaxation):
     """`2 S(-d)` with d the soft distance."""
-    distance = steps.absolute(x - y, s, step_of(relaxation))
-    distance = jnp.where(jnp.isnan(distance), jnp.where(x == y, 0, jnp.inf), distance)
-    return 2 * steps.step(-distance, s, step_of(relaxation))
+    gap = x - y
+    gap = _settled(gap, gap, jnp.where(x == y, 0, jnp.inf))
+    return 2 * steps.step(-steps.absolute(gap, s, step_of(relaxation)), s, step_of(relaxation))
 
 
 def _not_equal(x, y, s, relaxation):

@@ -51,8 +51,11 @@ def softmax(v: Array, s: Softness) -> Array:
 
 def falling(gaps: Array, counted: Array, s: Softness) -> tuple[Array, Array]:
     """`exp(gaps / s)` of those that count, and their sum, `(..., 1)`: `softmax` times that, if the largest gap is 0."""
-    inside = counted & (gaps > -_reach(gaps.dtype) * s) & (gaps < s)  # above only where nothing counts
-    weights = jnp.where(inside, jnp.exp(ratio(jnp.where(inside, gaps, 0), s)), 0)
+    if isinstance(s, float):
+        weights = jnp.exp(jnp.where(counted, gaps, -jnp.inf) / s)
+    else:
+        inside = counted & (gaps > -_reach(gaps.dtype) * s) & (gaps < s)  # above only where nothing counts
+        weights = jnp.where(inside, jnp.exp(ratio(jnp.where(inside, gaps, 0), s)), 0)
     total = weights.sum(-1, keepdims=True)
     return weights, jnp.where(total > 0, total, 1)
 

@@ -7,6 +7,7 @@ the functions below switch to their hard form, so that no quotient overflows and
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -49,24 +50,77 @@ def _within(x: Array, s: Softness, reach: float) -> tuple[Array, Array, Array]:
     return inside, x, ratio(x, s)
 
 
+def _saturates(s: Softness, kind: Step) -> bool:
+    """Whether nothing has to be zeroed: the logistic function saturates by itself, and a constant has no derivative."""
+    return kind.reach is None and isinstance(s, float)
+
+
 def step(x: Array, s: Softness, kind: Step) -> Array:
     """`S(x / s)`."""
-    if kind.reach is None and isinstance(s, float):
-        return kind.value(x / s)  # the logistic function saturates by itself
+    if _saturates(s, kind):
+        return kind.value(x / s)
     inside, _, u = _within(x, s, kind.limit(x.dtype))
     return jnp.where(inside, kind.value(u), (1 + jnp.sign(x)) / 2)
 
 
 def sign(x: Array, s: Softness, kind: Step) -> Array:
     """`2 S(x / s) - 1`."""
+    if _saturates(s, kind):
+        return kind.sign(x / s)
     inside, _, u = _within(x, s, kind.limit(x.dtype))
     return jnp.where(inside, kind.sign(u), jnp.sign(x))
 
 
 def absolute(x: Array, s: Softness, kind: Step) -> Array:
     """`x (2 S(x / s) - 1)`."""
+    if _saturates(s, kind):
+        return _logistic_absolute(x, s)
     inside, x_in, u = _within(x, s, kind.limit(x.dtype))
     return jnp.where(inside, x_in * kind.sign(u), jnp.abs(x))
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _logistic_absolute(x: Array, s: float) -> Array:
+    return x * SMOOTH.sign(x / s)
+
+
+@_logistic_absolute.defjvp
+def _logistic_absolute_jvp(s, primals, tangents):
+    (x,), (dx,) = primals, tangents
+    sign = SMOOTH.sign(x / s)
+    finite = jnp.where(jnp.isinf(x), 0, x)
+    return _logistic_absolute(x, s), dx * (sign + finite * ((1 - sign * sign) / (2 * s)))
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _logistic_ramp(x: Array, s: float) -> Array:
+    return jnp.maximum(x, 0) + _logistic_tail(x, s)
+
+
+@_logistic_ramp.defjvp
+def _logistic_ramp_jvp(s, primals, tangents):
+    return _logistic_ramp(*primals, s), tangents[0] * SMOOTH.value(primals[0] / s)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _logistic_excess(x: Array, s: float) -> Array:
+    return _of_numbers(x, _logistic_tail(x, s))
+
+
+@_logistic_excess.defjvp
+def _logistic_excess_jvp(s, primals, tangents):
+    (x,), (dx,) = primals, tangents
+    return _logistic_excess(x, s), dx * _of_numbers(x, SMOOTH.value(x / s) - jnp.heaviside(x, 0.5))
+
+
+def _of_numbers(x: Array, y: Array) -> Array:
+    """`y`, or nothing for the difference of two infinities."""
+    return jnp.where(jnp.isnan(x), 0, y)
+
+
+def _logistic_tail(x: Array, s: float) -> Array:
+    """`s R(-|x| / s)`, which the integral has above `max(x, 0)`."""
+    return s * jnp.log1p(jnp.exp(jnp.abs(x) / -s))
 
 
 def _ramp(x: Array, u: Array, s: Softness, kind: Step, gated: bool) -> Array:
@@ -75,12 +129,16 @@ def _ramp(x: Array, u: Array, s: Softness, kind: Step, gated: bool) -> Array:
 
 def softrelu(x: Array, s: Softness, kind: Step, gated: bool) -> Array:
     """`s R(x / s)` with R the integral of S, or `x S(x / s)` if gated."""
+    if _saturates(s, kind) and not gated:
+        return _logistic_ramp(x, s)
     inside, x_in, u = _within(x, s, kind.limit(x.dtype))
     return jnp.where(inside, _ramp(x_in, u, s, kind, gated), jnp.maximum(x, 0))
 
 
 def _excess(x: Array, s: Softness, kind: Step, gated: bool) -> Array:
     """`softrelu(x) - max(x, 0)`: even, and nothing far from zero, so that it corrects a hard form."""
+    if _saturates(s, kind) and not gated:
+        return _logistic_excess(x, s)
     reach = kind.reach or 2 - math.log(float(jnp.finfo(x.dtype).eps)) * 1.5
     inside, x_in, u = _within(x, s, reach)
     return jnp.where(inside, _ramp(x_in, u, s, kind, gated) - jnp.maximum(x_in, 0), 0)
@@ -109,16 +167,15 @@ def clip(x: Array, low: Array | None, high: Array | None, s: Softness, kind: Ste
 def rounded(x: Array, s: Softness, kind: Step, neighbors: int) -> Array:
     """`sum_m m (S(x - m + 1/2) - S(x - m - 1/2))` over the `2 neighbors + 1` integers m nearest floor(x).
 
-    With `m = floor(x) + k` the sum splits into `floor(x)` times the total weight and a sum of small terms,
-    which keeps every digit of a large x.
+    With `m = floor(x) + k` the sum splits into `floor(x)` times the total weight and a sum over the edges between the
+    integers, in pairs around floor(x): of what rises at the upper one and of what lacks at the lower one. So a large x
+    keeps every digit. The edges are few, and as terms of one sum they take one pass over memory.
     """
     finite = jnp.isfinite(x)
     base = jnp.floor(jnp.where(finite, x, 0))
     fraction = jnp.where(finite, x, 0) - base
-    edges = jnp.arange(-neighbors, neighbors + 2, dtype=x.dtype) - 0.5
-    gaps = fraction[..., None] - jnp.expand_dims(edges, range(x.ndim))
-    s = s if isinstance(s, float | int) or s.ndim == 0 else s[..., None]
-    steps = step(gaps, s, kind)
-    weights, total = steps[..., :-1] - steps[..., 1:], steps[..., 0] - steps[..., -1]
-    offsets = jnp.arange(-neighbors, neighbors + 1, dtype=x.dtype)
-    return jnp.where(finite, base * total + jnp.dot(weights, offsets, precision="highest"), x)
+    rises = [step(fraction - (k + 0.5), s, kind) for k in range(neighbors + 1)]
+    lacks = [step(-(k + 0.5) - fraction, s, kind) for k in range(neighbors + 1)]
+    offset = sum(rise - lack for rise, lack in zip(rises[:-1], lacks[:-1], strict=True))
+    total = 1 - rises[-1] - lacks[-1]
+    return jnp.where(finite, base * total + offset - neighbors * (rises[-1] - lacks[-1]), x)
