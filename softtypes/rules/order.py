@@ -75,8 +75,15 @@ def first(x: Array, ordering: Ordering) -> tuple[Array, Array]:
     value = (jnp.max if ordering.descending else jnp.min)(x, -1, keepdims=True)  # NaN where an entry is
     hit = (x == value) | jnp.isnan(x)
     hit = hit if ordering.where is None else hit & ordering.where
-    places = iota_like(x)
-    return jnp.where(hit, places, places.shape[-1] - 1).min(-1, keepdims=True), value
+    return _first_place(hit), value
+
+
+def _first_place(hit: Array) -> Array:
+    """The first place along the last axis that is hit, or the last place. XLA is sooner with floats, where they do."""
+    places, last = iota_like(hit), hit.shape[-1] - 1
+    if last < 2**24:
+        places = places.astype(jnp.float32)
+    return jnp.where(hit, places, last).min(-1, keepdims=True).astype(jnp.int32)
 
 
 def _outside(integer) -> tuple[int, ...]:

@@ -24,6 +24,7 @@ from softtypes.surrogates.algorithm import Algorithm, Request, Row
 from softtypes.surrogates.algorithms import ALGORITHMS
 from softtypes.surrogates.modes import MODES
 from softtypes.surrogates.standardize import deviation, moments, standardize
+from softtypes.surrogates.straight_through import straight_through
 
 
 class Wanted(NamedTuple):
@@ -59,10 +60,11 @@ def _number(entries: Array, dtype) -> Array:
 
 
 def _row(x: Array, counted: Array, ordering: Ordering, relaxation: Relaxation, count: Array, **rest: Any) -> Row:
-    x, down = jnp.where(counted, x, 0), ordering.descending
-    signed = -x if down else x
+    down, finite = ordering.descending, jnp.where(counted, x, 0)
+    signed = -finite if down else finite
     keys = standardize(x, counted, count, mirrored=down) if relaxation.standardize else signed
-    keys, data = jnp.where(counted, keys, 0), lax.stop_gradient(signed)
+    keys = straight_through(jnp.where(counted, keys, 0), keys)  # whose derivative is 0 there already
+    data = lax.stop_gradient(signed)
     return Row(keys, counted, count=count, data=data, mirrored=down, **rest)
 
 

@@ -12,7 +12,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from softtypes.surrogates import sums
 from softtypes.surrogates.ratio import Softness, ratio
+from softtypes.surrogates.straight_through import straight_through
 
 
 def _centred(v: Array, s: Softness, reach: float) -> tuple[Array, Array]:
@@ -49,15 +51,50 @@ def softmax(v: Array, s: Softness) -> Array:
     return weights / weights.sum(-1, keepdims=True)
 
 
-def falling(gaps: Array, counted: Array, s: Softness) -> tuple[Array, Array]:
-    """`exp(gaps / s)` of those that count, and their sum, `(..., 1)`: `softmax` times that, if the largest gap is 0."""
+def falling(gaps: Array, counted: Array, s: Softness) -> Array:
+    """`softmax(gaps, s)` of those that count, if the largest gap is 0."""
+    return _shares(*_below(gaps, counted, s))
+
+
+def falling_mean(gaps: Array, counted: Array, s: Softness, values: Array) -> Array:
+    """The mean of values under the weights `falling`."""
+    return _mean(*_below(gaps, counted, s), values)
+
+
+def _below(gaps: Array, counted: Array, s: Softness) -> tuple[Array, Array]:
+    """`gaps / s`, and which of them have weight."""
     if isinstance(s, float):
-        weights = jnp.exp(jnp.where(counted, gaps, -jnp.inf) / s)
-    else:
-        inside = counted & (gaps > -_reach(gaps.dtype) * s) & (gaps < s)  # above only where nothing counts
-        weights = jnp.where(inside, jnp.exp(ratio(jnp.where(inside, gaps, 0), s)), 0)
+        return straight_through(jnp.where(counted, gaps, 0), gaps) / s, counted  # no weight, no derivative
+    inside = counted & (gaps > -_reach(gaps.dtype) * s) & (gaps < s)  # above only where nothing counts
+    return ratio(jnp.where(inside, gaps, 0), s), inside
+
+
+@jax.custom_jvp
+def _shares(u: Array, inside: Array) -> Array:
+    weights = jnp.where(inside, jnp.exp(u), 0)
     total = weights.sum(-1, keepdims=True)
-    return weights, jnp.where(total > 0, total, 1)
+    return weights / jnp.where(total > 0, total, 1)
+
+
+@_shares.defjvp
+def _shares_jvp(primals, tangents):
+    """`dp = p (du - sum p du)`."""
+    p, du = _shares(*primals), tangents[0]
+    return p, p * (du - (p * du).sum(-1, keepdims=True))
+
+
+@jax.custom_jvp
+def _mean(u: Array, inside: Array, values: Array) -> Array:
+    return sums.total(_shares(u, inside) * values)[..., 0]
+
+
+@_mean.defjvp
+def _mean_jvp(primals, tangents):
+    """`dm = sum p (dv + (v - m) du)`: the derivative of the weights needs no sum of its own."""
+    u, inside, values = primals
+    du, _, dvalues = tangents
+    mean = _mean(u, inside, values)
+    return mean, (_shares(u, inside) * (dvalues + (values - mean[..., None]) * du)).sum(-1)
 
 
 def sparse(v: Array, s: Softness, power: int) -> Array:

@@ -22,8 +22,7 @@ class SoftSort(Algorithm):
     def weights(self, row: Row, request: Request, softness: Softness, mode: Mode) -> Array:
         if mode.name != "smooth":
             return self._projected(mode.project, row, request, softness)
-        weights, total = self._falling(row, request, softness)
-        return weights / total
+        return simplex.falling(_gaps(row, request), row.counted[..., None, :], per_matrix(softness))
 
     def log_weights(self, row: Row, request: Request, softness: Softness, mode: Mode) -> Array | None:
         return mode.log_project and self._projected(mode.log_project, row, request, softness)
@@ -32,16 +31,12 @@ class SoftSort(Algorithm):
         logits = jnp.where(row.counted[..., None, :], _gaps(row, request), -jnp.inf)
         return project(logits, per_matrix(softness))
 
-    def _falling(self, row: Row, request: Request, softness: Softness) -> tuple[Array, Array]:
-        return simplex.falling(_gaps(row, request), row.counted[..., None, :], per_matrix(softness))
-
     def expected(self, row: Row, request: Request, values: Array, softness: Softness, mode: Mode) -> Array:
         if request.kind == "sort" and row.keys.shape[-1] > SMALL:
             return _averaged(row, values, softness, mode)
         if mode.name == "smooth":
-            weights, total = self._falling(row, request, softness)
-            unit = lax.stop_gradient(1 / total)  # the sum can't overflow so, and its derivative needs no other sum
-            return (weights * unit * values[..., None, :]).sum(-1) / (total * unit)[..., 0]
+            gaps, counted = _gaps(row, request), row.counted[..., None, :]
+            return simplex.falling_mean(gaps, counted, per_matrix(softness), values[..., None, :])
         return super().expected(row, request, values, softness, mode)
 
     def ranks(self, row: Row, softness: Softness, mode: Mode) -> Array:

@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from softtypes.surrogates import sums
+
 
 def moments(x: Array, counts: Array, count: Array) -> tuple[Array, Array, Array]:
     """Scale, mean and variance of a row, the last two in units of the scale; only entries that count enter.
@@ -20,11 +22,10 @@ def _centred(x: Array, counts: Array, count: Array) -> tuple[Array, Array, Array
     The scale is the largest magnitude about the mean, so that no square over- or underflows between 1e-30 and 1e30.
     """
     total = jnp.maximum(count, 1).astype(x.dtype)
-    x = jnp.where(counts, x, 0)
     part = 2.0 ** -x.shape[-1].bit_length()  # exact, and the sum of so many parts can't overflow
-    mean = (x * part).sum(-1, keepdims=True) / (total * part)
+    mean = sums.total(jnp.where(counts, x * part, 0)) / (total * part)
     centred = jnp.where(counts, x - mean, 0)
-    scale = _positive(jnp.abs(centred).max(-1, keepdims=True, initial=0))
+    scale = _positive(sums.largest_magnitude(centred))
     # a spread within the rounding of the mean is none: the row is constant
     unit = jnp.where(scale > 4 * jnp.finfo(x.dtype).eps * jnp.abs(mean), centred / scale, 0)
     return unit, scale, mean, (unit**2).sum(-1, keepdims=True) / total
@@ -70,5 +71,5 @@ def _standard_jvp(primals, tangents):
     guarded = jnp.clip(scale, 1e-15, 1e15) ** 2 * variance + 1e-4
     rate = 1 + 1e-10 / guarded**2  # 1 + 1e-6 / guarded - 1e-6 (guarded - 1e-4) / guarded^2
     mean, along = (part.sum(-1, keepdims=True) / total for part in (dx, z * dx))
-    change = (dx - mean - z * (rate * along)) / deviation(scale, variance) / scale
+    change = sums.held(dx - mean + z * sums.spread(-rate * along, z)) / deviation(scale, variance) / scale
     return z, jnp.where(counts & (variance > 0), change, 0)
