@@ -16,7 +16,7 @@ derivatives of sums over tiles are sums over tiles, of weights' slopes times pow
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -50,6 +50,10 @@ class Band(NamedTuple):
     bends: Array  # (g, 2, GROUP, b), how far their logits fall below its, in the block's peak row
     peaks: Array  # (g, GROUP b), that row
     chunks: Chunks
+
+    def ending(self, ends: Array) -> "Band":
+        """The band with other ends of the groups that its chunks need, `(c, 2)`."""
+        return self._replace(chunks=self.chunks._replace(ends=ends))
 
 
 class Fields(NamedTuple):
@@ -363,16 +367,18 @@ def shape_of(n: int) -> tuple[int, int]:
     return -(-n // (GROUP * size)), size
 
 
-def banded(gaps: Array, rises: Array, count: Array, places: Array, reach: float, *, whole: bool = False) -> Band:
-    """The band of rows `places` `(c, k)`: what lies from `exp(-reach)` of a row's largest weight up.
+def banded(gaps: Array, rises: Array, count: Array, places: Array, *reaches: float, whole: bool = False) -> list[Band]:
+    """For each reach the band of rows `places` `(c, k)`: what lies from `exp(-reach)` of a row's largest weight up.
+
+    Bands differ in the groups that their chunks need.
 
     Args:
         gaps: `(n,)`, from each key to the next, in units of the softness; 0 where the next does not count.
         rises: `(n,)`, of what soft distances lack of hard ones; 0 where the next does not count.
         count: 0-d, of the keys that count, which come first.
         places: `(c, k)`, ascending, from 0.
-        reach: of a row.
-        whole: whether the outermost rows reach to the outermost keys.
+        reaches: of a row, ascending.
+        whole: whether in the last band the outermost rows reach to the outermost keys.
     """
     groups, size = shape_of(gaps.shape[0])
     m = groups * GROUP
@@ -388,11 +394,12 @@ def banded(gaps: Array, rises: Array, count: Array, places: Array, reach: float,
     terms = (1 + 2 * (inner[None] + tilt[:, None])).astype(width.dtype)[None] * gaps - rises
     offsets, bends = _before(jnp.stack([gaps, terms]))
     blocks = _Blocks(start - tilt, gaps.sum(-1), terms.sum(-1), offsets.sum(0), bends.sum(0), valid)
-    chunks = _chunks(blocks, places, count, reach, whole)
+    chunks, ends = _chunks(blocks, places, count, reaches, whole)
     nowhere = jnp.asarray([float(jnp.finfo(width.dtype).max) ** 0.25, 0], width.dtype)[:, None, None]
     grouped = lambda x: jnp.swapaxes(x.reshape(2, groups, GROUP, size), 0, 1)
     peaks = jnp.broadcast_to(blocks.peaks[:, None], (m, size)).reshape(groups, -1)
-    return Band(grouped(offsets), grouped(jnp.where(valid[None], bends, nowhere)), peaks, chunks)
+    out = Band(grouped(offsets), grouped(jnp.where(valid[None], bends, nowhere)), peaks, chunks)
+    return [out.ending(end) for end in ends]
 
 
 def _split(x: Array, width: Array) -> Array:
@@ -426,8 +433,9 @@ def _outwards(steps: Array, centre: Array) -> Array:
     return _before(right) - jnp.flip(_before(jnp.flip(left, -1)) + jnp.flip(left, -1), -1)
 
 
-def _chunks(blocks: _Blocks, places: Array, count: Array, reach: float, whole: bool) -> Chunks:
-    """A later row leans to the right, so the first group is that of a chunk's first row, the last that of its last."""
+def _chunks(blocks: _Blocks, places: Array, count: Array, reaches: Sequence[float], whole: bool):
+    """Chunks, and for each reach their ends. A later row leans to the right, so the first group is that of a chunk's
+    first row, the last that of its last."""
     low, high = places[:, 0], places[:, -1]
     origin = (low + high) >> 1
     dtype = blocks.width.dtype
@@ -438,14 +446,18 @@ def _chunks(blocks: _Blocks, places: Array, count: Array, reach: float, whole: b
     centre = _first(rough == rough.max(-1, keepdims=True))
     heads = _outwards(jnp.stack([steps, widths], 1), centre)
     lead = lambda row: 2 * (row - origin[:, None]).astype(dtype)
-    needed = _needed(blocks, heads.sum(0), leans, jnp.stack([lead(low[:, None]), lead(high[:, None])]), reach)
-    groups = needed.shape[-1]
-    first, last = _first(needed[0]), groups - _first(needed[1, :, ::-1])
+    leads = jnp.stack([lead(low[:, None]), lead(high[:, None])])
+    groups = leans.shape[-1] // GROUP
+    ends = []
+    for needed in _needed(blocks, heads.sum(0), leans, leads, reaches):
+        ends.append((_first(needed[0]), groups - _first(needed[1, :, ::-1])))
     if whole:
         used = blocks.valid[:, 0].reshape(groups, GROUP)[:, 0].sum(dtype=jnp.int32)
-        first, last = jnp.where(low == 0, 0, first), jnp.where(high == count - 1, used, last)
+        first, last = ends[-1]
+        ends[-1] = jnp.where(low == 0, 0, first), jnp.where(high == count - 1, used, last)
+    ends = [jnp.stack(end, -1) for end in ends]
     heads = jnp.moveaxis(heads.reshape(2, 2, -1, groups, GROUP), (2, 3), (0, 1))
-    return Chunks(leans.reshape(-1, groups, GROUP), heads, lead(places), jnp.stack([first, last], -1))
+    return Chunks(leans.reshape(-1, groups, GROUP), heads, lead(places), ends[0]), ends
 
 
 def _first(hit: Array) -> Array:
@@ -455,16 +467,39 @@ def _first(hit: Array) -> Array:
     return jnp.where(found < hit.shape[-1], found, 0)
 
 
-def _needed(blocks: _Blocks, heads: Array, leans: Array, lead: Array, reach: float) -> Array:
-    """Which groups may hold such a weight, `(2, c, g)`: the largest logit of a block is bounded by its line."""
+def _needed(blocks: _Blocks, heads: Array, leans: Array, lead: Array, reaches: Sequence[float]) -> list[Array]:
+    """For each reach which groups may hold such a weight, `(2, c, g)`: the largest logit of a block is bounded by its
+    line."""
     filled = blocks.valid[:, 0][None, None]
     widest = jnp.where(blocks.valid, blocks.offsets, 0).max(-1)[None, None]
     lowest = jnp.where(blocks.valid, blocks.bends, 0).min(-1)[None, None]
     at = heads[:1] + lead * heads[1:]
     top = jnp.where(filled, at, -jnp.inf).max(-1, keepdims=True)
-    slack = reach + 1e-4 * (jnp.abs(at) + jnp.abs(top))  # for rounding
-    near = filled & (at + jnp.maximum((leans[None] + lead) * widest, 0) - lowest >= top - slack)
-    return near.reshape(*at.shape[:2], -1, GROUP).any(-1)
+    slack = 1e-4 * (jnp.abs(at) + jnp.abs(top))  # for rounding
+    largest = at + jnp.maximum((leans[None] + lead) * widest, 0) - lowest
+    near = [filled & (largest >= top - (reach + slack)) for reach in reaches]
+    return [hit.reshape(*at.shape[:2], -1, GROUP).any(-1) for hit in near]
+
+
+def meeting(band: Band, groups: Array) -> Array:
+    """The ends of those groups, `(g,)` bool, that each chunk needs, `(c, 2)`; 0 where it needs none."""
+    places = jnp.arange(groups.shape[0], dtype=jnp.int32)[None]
+    hit = groups[None] & (places >= band.chunks.ends[:, :1]) & (places < band.chunks.ends[:, 1:])
+    last = jnp.where(hit, places + 1, 0).max(-1)
+    return jnp.stack([_first(hit), last], -1)
+
+
+def own_weights(band: Band, count: Array, level: Array) -> Array:
+    """The logarithm of each key's weight in the row of its place, moved as its block's peak is, `(g, GROUP b)`."""
+    groups, _, _, size = band.offsets.shape
+    inner = jnp.arange(GROUP * size, dtype=jnp.int32)[None]
+    rows = jnp.clip(band.peaks + inner % size, 0, jnp.maximum(count - 1, 0))
+    chunk, place = jnp.divmod(rows, level.shape[-1])
+    group, block = jnp.arange(groups, dtype=jnp.int32)[:, None], inner // size
+    offset, bend = (x.sum(1).reshape(groups, -1) for x in (band.offsets, band.bends))
+    line, distance = jnp.moveaxis(band.chunks.heads[chunk, group, :, :, block].sum(-2), -1, 0)
+    lean, lead = band.chunks.leans[chunk, group, block], band.chunks.leads[chunk, place]
+    return line + lean * offset - bend + lead * (distance + offset) - level[chunk, place]
 
 
 def flat(band: Band, x: Any) -> Array:

@@ -17,6 +17,7 @@ from softtypes.surrogates.ratio import Softness, ratio
 
 SMALL = 256  # up to this many entries the matrix of weights is as quick, and compiles sooner
 MANY = 512  # up to this many entries the matrix of distances is as quick for few rows, too
+FAINT = 8.0  # minus the logarithm of a column's weight from which on ranks look for it in more rows
 FAR = 1024.0  # softnesses: neighbours farther apart than this don't see each other in any dtype
 
 
@@ -180,34 +181,40 @@ def _by_row(fn: Callable, ordered: Ordered, *arrays: Array) -> Array:
     return out.reshape(*batch, out.shape[-1])
 
 
-def _banded(mode: Mode, keys: Ordered, reach: float, *, whole: bool = False) -> tuple[band.Band, band.Fields, Array]:
-    """The band of all rows, its fields, and which rows there are."""
+def _banded(mode: Mode, keys: Ordered, *reaches: float, whole: bool = False):
+    """Bands of all rows, their fields, and which rows there are."""
     n = keys.places.shape[0]
     size = min(2 * band.shape_of(n)[1], n)
     places = jnp.arange(-(-n // size) * size, dtype=jnp.int32).reshape(-1, size)
     last = jnp.maximum(keys.count - 1, 0)
-    reach = 1.0 if mode.step.reach else reach  # below its largest logit by 1 a sparse row has no weights
-    out = band.banded(keys.gaps, keys.rises, keys.count, jnp.minimum(places, last), reach, whole=whole)
+    reaches = (1.0,) if mode.step.reach else reaches  # below its largest logit by 1 a sparse row has no weights
+    bands = band.banded(keys.gaps, keys.rises, keys.count, jnp.minimum(places, last), *reaches, whole=whole)
+    out = bands[0]
     own = band.flat(out, jnp.arange(n, dtype=jnp.int32))
     scaled = band.flat(out, keys.places)
     bends = 2 * (out.peaks - own).astype(scaled.dtype) * scaled + band.flat(out, keys.bends)
-    return out, band.Fields(scaled, bends, keys.scale), places < keys.count
+    return bands, band.Fields(scaled, bends, keys.scale), places < keys.count
+
+
+def _reach(dtype) -> float:
+    """Weights that are smaller by this, as a logarithm, are lost in rounding."""
+    return 4 - math.log(float(jnp.finfo(dtype).eps))
 
 
 def _means(mode: Mode, keys: Ordered, values: Array) -> Array:
-    reach = 4 - math.log(float(jnp.finfo(values.dtype).eps))
-    out, fields, _ = _banded(mode, keys, reach)
+    (out,), fields, _ = _banded(mode, keys, _reach(values.dtype))
     means = band.solved(band.POWERS[mode.name], out, fields, band.flat(out, values[:, None]))[1]
     return means.reshape(-1)[: values.shape[0]]
 
 
 def _ranks(mode: Mode, keys: Ordered) -> Array:
     """Peak rows and half of the mean leans from there; columns that hardly weigh anything are first scaled up."""
-    n, power = keys.places.shape[0], band.POWERS[mode.name]
-    out, fields, there = _banded(mode, keys, -0.7 * math.log(float(jnp.finfo(keys.places.dtype).tiny)), whole=True)
+    n, power, dtype = keys.places.shape[0], band.POWERS[mode.name], keys.places.dtype
+    reaches = FAINT + _reach(dtype), -0.7 * math.log(float(jnp.finfo(dtype).tiny))
+    (out, *beyond), fields, there = _banded(mode, keys, *reaches, whole=True)
     level = band.solved(power, out, fields, fields.places[..., None][..., :0])[0]
-    if power == 0:
-        out = _scaled_columns(out, level)
+    for wide in beyond:
+        out = _with_faint_columns(out, wide, keys.count, level)
     kinds = band.Kind(), band.Kind(lean=1)
     rows = jnp.stack([there.astype(level.dtype)] * 2, -1)
     total, lean = band.column_sums(power, kinds, out, fields, level, rows).reshape(-1, 2)[:n].T
@@ -215,8 +222,16 @@ def _ranks(mode: Mode, keys: Ordered) -> Array:
     return jnp.where(total > 0, mean, 1 + jnp.arange(n, dtype=mean.dtype))
 
 
-def _scaled_columns(out: band.Band, level: Array) -> band.Band:
-    level = lax.stop_gradient(level)
-    tops = band.column_tops(out, level)
-    tops = jnp.where(tops > -(float(jnp.finfo(level.dtype).max) ** 0.2), tops, 0).reshape(out.bends[:, 0].shape)
-    return out._replace(bends=out.bends.at[:, 1].add(tops))
+def _with_faint_columns(out: band.Band, wide: band.Band, count: Array, level: Array) -> band.Band:
+    """Groups with columns that may weigh less than `exp(-FAINT)`, such as those of outliers, are looked at in all rows
+    of the wide band, and their columns are scaled up."""
+    level, (groups, size) = lax.stop_gradient(level), out.peaks.shape
+    there = jnp.arange(groups * size, dtype=jnp.int32).reshape(groups, size) < count
+    faint = (there & ~(band.own_weights(out, count, level) > -FAINT)).any(-1)
+    near, far = out.chunks.ends, band.meeting(wide, faint)
+    tops = band.column_tops(out.ending(far), level)
+    scaled = faint[:, None] & (tops > -(float(jnp.finfo(level.dtype).max) ** 0.2))
+    tops = jnp.where(scaled, tops, 0).reshape(out.bends[:, 0].shape)
+    both = jnp.stack([jnp.minimum(near[:, 0], far[:, 0]), jnp.maximum(near[:, 1], far[:, 1])], -1)
+    ends = jnp.where(far[:, :1] < far[:, 1:], both, near)
+    return out._replace(bends=out.bends.at[:, 1].add(tops)).ending(ends)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import softtypes as sft
-from softtypes.surrogates import neuralsort, platform, steps
+from softtypes.surrogates import band, neuralsort, platform, steps
 from softtypes.surrogates.distances import lacks
 from softtypes.surrogates.modes import MODES
 from tests.surrogates.rows import close, rows
@@ -98,6 +98,20 @@ def test_the_band_is_the_matrix(op, mode, monkeypatch, banded):
     where = np.random.default_rng(2).random(x.shape) < 0.8
     run = lambda: everything(op, mode, x, softness, where)
     close(run(), by_matrix(run, monkeypatch), 1e-9)
+
+
+def test_columns_that_single_precision_would_lose(monkeypatch):
+    """Soft distances lean over more than the last row: the outermost columns weigh `exp(-96)` and less."""
+    x = np.random.default_rng(0).normal(size=2048)
+
+    def ranks(dtype):
+        return np.asarray(jax.jit(lambda x: OPERATORS["rank"](x))(jnp.asarray(x, dtype)))
+
+    with jax.enable_x64(True):
+        exact = ranks(jnp.float64)
+    close(ranks(jnp.float32), exact, 1e-6)
+    monkeypatch.setattr(band, "meeting", lambda wide, _: jnp.zeros_like(wide.chunks.ends))
+    assert np.abs(ranks(jnp.float32) - exact).max() > 0.5  # where none is looked for
 
 
 @slow
