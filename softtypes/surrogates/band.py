@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from softtypes.surrogates import platform
+from softtypes.surrogates import platform, sums
 from softtypes.surrogates.adjoint import linear
 
 GROUP = 4  # blocks in a group
@@ -134,11 +134,11 @@ def _tile(band: Band, chunk: Chunks, g: Array) -> tuple[Array, Array]:
     offset, bend, head, slope = (_at(g, x) for x in (band.offsets, band.bends, chunk.heads, chunk.leans))
     level, distance = head[:, 0, :, None], head[:, 1, :, None]
     line, place = level + (slope[None, :, None] * offset - bend), distance + offset
-    along = jnp.stack([line, place], 1).reshape(4, -1)  # exact line and place, then what is left of them
-    slope = jnp.broadcast_to(slope[:, None], offset.shape[1:]).reshape(1, -1)
-    lead = jnp.stack([jnp.ones_like(chunk.leads), chunk.leads], -1)
-    lean = _dot(lead[:, ::-1], jnp.concatenate([jnp.ones_like(slope), slope]))  # products hold what a loop would redo
-    return _dot(jnp.concatenate([lead, lead], -1), along), lean
+    slope = jnp.broadcast_to(slope[:, None], offset.shape[1:])
+    # held: or else the loop over the tile makes them again for each entry
+    line, place, slope = sums.held((line.reshape(2, 1, -1), place.reshape(2, 1, -1), slope.reshape(1, -1)))
+    lead = chunk.leads[:, None]
+    return (line[0] + lead * place[0]) + (line[1] + lead * place[1]), lead + slope
 
 
 def _at(g: Array, x: Array) -> Array:
@@ -365,7 +365,7 @@ def column_tops(band: Band, level: Array) -> Array:
     lowest = jnp.broadcast_to(_lowest(level[0, 0]), band.peaks.shape)
 
     def highest(g, chunk, level):
-        logits = lax.optimization_barrier(_tile(band, chunk, g)[0])  # a product joined with its maximum is slow
+        logits = sums.held(_tile(band, chunk, g)[0])  # joined with its maximum it is slow
         return (logits - level[:, None]).max(0)
 
     return _over_columns(band, "max", lowest, highest, level)

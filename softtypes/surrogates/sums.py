@@ -3,6 +3,8 @@
 What is computed while it is summed takes it several times as long.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
@@ -10,7 +12,7 @@ from jax import Array, lax
 from softtypes.surrogates import platform
 
 
-def held(x: Array) -> Array:
+def held(x: Any) -> Any:
     """`x`, made once, and not again in each loop that reads it; so is its cotangent."""
     return lax.optimization_barrier(x) if platform.in_turn() else x
 
