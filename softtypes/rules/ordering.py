@@ -19,7 +19,7 @@ from softtypes._lift import as_float, effective_softness, float_dtype, iota_like
 from softtypes._relaxation import Relaxation, check_choice
 from softtypes.rules.order import Ordering, exact_order, leading, levels, order_and_starts, order_of, reverse
 from softtypes.rules.order import first as first_of
-from softtypes.surrogates import contraction
+from softtypes.surrogates import along, contraction
 from softtypes.surrogates.algorithm import Algorithm, Request, Row
 from softtypes.surrogates.algorithms import ALGORITHMS
 from softtypes.surrogates.modes import MODES
@@ -370,9 +370,9 @@ def exact_ranks(x: Array, ordering: Ordering) -> Array:
     changes = (level[..., 1:] != level[..., :-1]) | (value[..., 1:] != value[..., :-1])
     edge = jnp.ones_like(order[..., :1], dtype=bool)
     places = iota_like(order)
-    first = lax.cummax(jnp.where(jnp.concatenate([edge, changes], -1), places, 0), axis=x.ndim - 1)
+    first = along.running_max(jnp.where(jnp.concatenate([edge, changes], -1), places, 0))
     closing = jnp.where(jnp.concatenate([changes, edge], -1), places, x.shape[-1])
-    last = lax.cummin(closing, axis=x.ndim - 1, reverse=True)
+    last = along.following_min(closing)
     shared = 1 + (first + last).astype(float_dtype(x)) / 2
     rank = _restored(shared, order)
     return rank if ordering.where is None else jnp.where(ordering.where, rank, 0)

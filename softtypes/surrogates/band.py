@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from softtypes.surrogates import platform, sums
+from softtypes.surrogates import along, platform
 from softtypes.surrogates.adjoint import linear
 
 GROUP = 4  # blocks in a group
@@ -136,7 +136,7 @@ def _tile(band: Band, chunk: Chunks, g: Array) -> tuple[Array, Array]:
     line, place = level + (slope[None, :, None] * offset - bend), distance + offset
     slope = jnp.broadcast_to(slope[:, None], offset.shape[1:])
     # held: or else the loop over the tile makes them again for each entry
-    line, place, slope = sums.held((line.reshape(2, 1, -1), place.reshape(2, 1, -1), slope.reshape(1, -1)))
+    line, place, slope = along.held((line.reshape(2, 1, -1), place.reshape(2, 1, -1), slope.reshape(1, -1)))
     lead = chunk.leads[:, None]
     return (line[0] + lead * place[0]) + (line[1] + lead * place[1]), lead + slope
 
@@ -365,7 +365,7 @@ def column_tops(band: Band, level: Array) -> Array:
     lowest = jnp.broadcast_to(_lowest(level[0, 0]), band.peaks.shape)
 
     def highest(g, chunk, level):
-        logits = sums.held(_tile(band, chunk, g)[0])  # joined with its maximum it is slow
+        logits = along.held(_tile(band, chunk, g)[0])  # joined with its maximum it is slow
         return (logits - level[:, None]).max(0)
 
     return _over_columns(band, "max", lowest, highest, level)

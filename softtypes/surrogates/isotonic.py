@@ -15,6 +15,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array, lax
 
+from softtypes.surrogates import along
 from softtypes.surrogates.regularisers import Moments, Power, Regulariser, Solved, quotient
 
 _FIRST = 16  # elements that a lane of the first level joins
@@ -87,7 +88,7 @@ class _Regression:
             return self.r, self.place
         blocks = _Blocks(self.place + zeros_along(self.wall), zeros_along(self.r), self.regulariser.moments(self.r))
         blocks = self.levels(blocks)
-        last = lax.cummax(blocks.other, axis=self.r.ndim - 1)  # blocks nest: beyond the last of any pooled into it
+        last = along.running_max(blocks.other)  # blocks nest: beyond the last of any pooled into it
         first = _at(blocks.other, last)
         e = _at(blocks.e, first) + self.rise(first)
         if isinstance(self.regulariser, Power) and self.regulariser.divides_signs:

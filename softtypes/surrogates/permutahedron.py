@@ -36,6 +36,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from softtypes.surrogates import along
 from softtypes.surrogates.algorithm import inverse
 from softtypes.surrogates.isotonic import Sorted, pool, positions
 from softtypes.surrogates.isotonic import zeros_along as zeros_along  # for smooth_sort
@@ -50,7 +51,7 @@ MODES = tuple(REGULARISERS)
 def _block_ends(joined: Array) -> Array:
     """Index of the last element of each element's block."""
     ends = jnp.where(joined, joined.shape[-1] - 1, positions(joined.shape))
-    return lax.cummin(ends, axis=ends.ndim - 1, reverse=True)
+    return along.following_min(ends)
 
 
 def block_sum(x: Array, ends: Array) -> Array:

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from softtypes.surrogates import sums
+from softtypes.surrogates import along
 from softtypes.surrogates.ratio import Softness, ratio
 from softtypes.surrogates.straight_through import straight_through
 
@@ -85,7 +85,7 @@ def _shares_jvp(primals, tangents):
 
 @jax.custom_jvp
 def _mean(u: Array, inside: Array, values: Array) -> Array:
-    return sums.total(_shares(u, inside) * values)[..., 0]
+    return along.total(_shares(u, inside) * values)[..., 0]
 
 
 @_mean.defjvp

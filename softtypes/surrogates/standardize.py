@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from softtypes.surrogates import sums
+from softtypes.surrogates import along
 
 
 def moments(x: Array, counts: Array, count: Array) -> tuple[Array, Array, Array]:
@@ -23,9 +23,9 @@ def _centred(x: Array, counts: Array, count: Array) -> tuple[Array, Array, Array
     """
     total = jnp.maximum(count, 1).astype(x.dtype)
     part = 2.0 ** -x.shape[-1].bit_length()  # exact, and the sum of so many parts can't overflow
-    mean = sums.total(jnp.where(counts, x * part, 0)) / (total * part)
+    mean = along.total(jnp.where(counts, x * part, 0)) / (total * part)
     centred = jnp.where(counts, x - mean, 0)
-    scale = _positive(sums.largest_magnitude(centred))
+    scale = _positive(along.largest_magnitude(centred))
     # a spread within the rounding of the mean is none: the row is constant
     unit = jnp.where(scale > 4 * jnp.finfo(x.dtype).eps * jnp.abs(mean), centred / scale, 0)
     return unit, scale, mean, (unit**2).sum(-1, keepdims=True) / total
@@ -70,6 +70,6 @@ def _standard_jvp(primals, tangents):
     total = jnp.maximum(count, 1).astype(x.dtype)
     guarded = jnp.clip(scale, 1e-15, 1e15) ** 2 * variance + 1e-4
     rate = 1 + 1e-10 / guarded**2  # 1 + 1e-6 / guarded - 1e-6 (guarded - 1e-4) / guarded^2
-    mean, along = (part.sum(-1, keepdims=True) / total for part in (dx, z * dx))
-    change = sums.held(dx - mean + z * sums.spread(-rate * along, z)) / deviation(scale, variance) / scale
+    mean, turn = (part.sum(-1, keepdims=True) / total for part in (dx, z * dx))
+    change = along.held(dx - mean + z * along.spread(-rate * turn, z)) / deviation(scale, variance) / scale
     return z, jnp.where(counts & (variance > 0), change, 0)

@@ -1,0 +1,64 @@
+"""Sums and scans along the last axis, in the form that XLA's CPU is quick at: of what lies in memory.
+
+What is computed while it is summed takes it several times as long, and a cumulative extreme as a whole several times
+as long as by doubling.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from softtypes.surrogates import platform
+
+
+def held(x: Any) -> Any:
+    """`x`, made once, and not again in each loop that reads it; so is its cotangent."""
+    return lax.optimization_barrier(x) if platform.in_turn() else x
+
+
+@jax.custom_jvp
+def total(x: Array) -> Array:
+    """`x.sum(-1, keepdims=True)` of a product, say. Its tangent is a plain sum, whose transpose is a broadcast."""
+    return held(x).sum(-1, keepdims=True)
+
+
+@total.defjvp
+def _total_jvp(primals, tangents):
+    return total(*primals), tangents[0].sum(-1, keepdims=True)
+
+
+def spread(x: Array, like: Array) -> Array:
+    """A tangent `(..., 1)` in the shape of `like`, whose transpose is `total`."""
+    return held(jnp.broadcast_to(x, like.shape))
+
+
+def largest_magnitude(x: Array) -> Array:
+    """`abs(x).max(-1, keepdims=True)`, and 0 of no entry."""
+    return jnp.maximum(x.max(-1, keepdims=True, initial=0), -x.min(-1, keepdims=True, initial=0))
+
+
+def running_max(x: Array) -> Array:
+    """The largest up to each place, of numbers without derivative."""
+    if not platform.in_turn():
+        return lax.cummax(x, axis=x.ndim - 1)
+    after = lambda x, k: jnp.concatenate([x[..., :k], jnp.maximum(x[..., k:], x[..., :-k])], -1)
+    return _doubled(after, x)
+
+
+def following_min(x: Array) -> Array:
+    """The smallest from each place on, likewise."""
+    if not platform.in_turn():
+        return lax.cummin(x, axis=x.ndim - 1, reverse=True)
+    before = lambda x, k: jnp.concatenate([jnp.minimum(x[..., :-k], x[..., k:]), x[..., -k:]], -1)
+    return _doubled(before, x)
+
+
+def _doubled(step: Callable[[Array, int], Array], x: Array) -> Array:
+    k = 1
+    while k < x.shape[-1]:
+        x = held(step(x, k))
+        k *= 2
+    return x
