@@ -15,9 +15,9 @@ import softtypes as sft
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 DTYPES = (*FLOATS, "int32", "bool")
-EVERYDAY = ("float32",)
+MARKS = {"float32": (), "float16": [pytest.mark.slow, pytest.mark.exhaustive]}
 each_dtype = pytest.mark.parametrize(
-    "dtype", [pytest.param(dtype, marks=() if dtype in EVERYDAY else pytest.mark.slow) for dtype in DTYPES]
+    "dtype", [pytest.param(dtype, marks=MARKS.get(dtype, pytest.mark.slow)) for dtype in DTYPES]
 )
 
 SPECIAL = np.array(

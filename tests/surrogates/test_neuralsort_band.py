@@ -117,7 +117,9 @@ def test_columns_that_single_precision_would_lose(monkeypatch):
 @slow
 @pytest.mark.usefixtures("double_precision")
 @pytest.mark.parametrize(("op", "mode"), CI)
-@pytest.mark.parametrize("entries", [2**26, 1024], ids=["all at once", "two chunks at once"])
+@pytest.mark.parametrize(
+    "entries", [pytest.param(2**26, marks=exhaustive, id="all at once"), pytest.param(1024, id="two chunks at once")]
+)
 def test_side_by_side_is_in_turn(op, mode, entries, monkeypatch, banded):
     """In turn on a CPU, side by side elsewhere."""
     x, softness = jnp.asarray(rows(70)), jnp.array([0.103, 0.0327, 0.1, 0.00271])[:, None]
