@@ -728,7 +728,13 @@ def test_infinities_that_tie_share_their_rank(algorithm):
     np.testing.assert_array_equal(rank(x, mode="hard", descending=True), 7 - expected)
 
 
-@pytest.mark.parametrize(("algorithm", "n"), [("neuralsort", 600), ("sorting_network", 40), ("softsort", 40)])
+@pytest.mark.parametrize(
+    ("algorithm", "n"),
+    [
+        ("softsort", 40),
+        *(pytest.param(*pair, marks=pytest.mark.slow) for pair in (("neuralsort", 600), ("sorting_network", 40))),
+    ],
+)
 def test_a_batch_without_rows_has_none(algorithm, n):
     x = jnp.zeros((2, 0, n))
     for name, shape in {"sort": (2, 0, n), "rank": (2, 0, n), "median": (2, 0), "max": (2, 0)}.items():

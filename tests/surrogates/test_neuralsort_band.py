@@ -100,6 +100,7 @@ def test_the_band_is_the_matrix(op, mode, monkeypatch, banded):
     close(run(), by_matrix(run, monkeypatch), 1e-9)
 
 
+@slow
 def test_columns_that_single_precision_would_lose(monkeypatch):
     """Soft distances lean over more than the last row: the outermost columns weigh `exp(-96)` and less."""
     x = np.random.default_rng(0).normal(size=2048)
