@@ -63,7 +63,7 @@ def falling_mean(gaps: Array, counted: Array, s: Softness, values: Array) -> Arr
 
 def _below(gaps: Array, counted: Array, s: Softness) -> tuple[Array, Array]:
     """`gaps / s`, and which of them have weight."""
-    if isinstance(s, float):
+    if isinstance(s, float) and s > float(jnp.finfo(gaps.dtype).tiny) ** 0.75:  # so that no change over s overflows
         return straight_through(jnp.where(counted, gaps, 0), gaps) / s, counted  # no weight, no derivative
     inside = counted & (gaps > -_reach(gaps.dtype) * s) & (gaps < s)  # above only where nothing counts
     return ratio(jnp.where(inside, gaps, 0), s), inside
@@ -93,8 +93,8 @@ def _mean_jvp(primals, tangents):
     """`dm = sum p (dv + (v - m) du)`: the derivative of the weights needs no sum of its own."""
     u, inside, values = primals
     du, _, dvalues = tangents
-    mean = _mean(u, inside, values)
-    return mean, (_shares(u, inside) * (dvalues + (values - mean[..., None]) * du)).sum(-1)
+    mean, p = _mean(u, inside, values), _shares(u, inside)
+    return mean, (p * dvalues + (p * values - p * mean[..., None]) * du).sum(-1)  # no difference of values overflows
 
 
 def sparse(v: Array, s: Softness, power: int) -> Array:
