@@ -94,7 +94,7 @@ def _mean_jvp(primals, tangents):
     u, inside, values = primals
     du, _, dvalues = tangents
     mean, p = _mean(u, inside, values), _shares(u, inside)
-    return mean, (p * dvalues + (p * values - p * mean[..., None]) * du).sum(-1)  # no difference of values overflows
+    return mean, (p * dvalues + (p * values - p * mean[..., None]) * du).sum(-1)
 
 
 def sparse(v: Array, s: Softness, power: int) -> Array:
