@@ -45,7 +45,7 @@ def test_the_order_is_numpys(in_turn, dtype, descending, masked, monkeypatch):
         np.testing.assert_array_equal(order, expected)
         signed = -jnp.asarray(x) if descending else jnp.asarray(x)
         level = levels(signed, ordering)
-        starts = order_and_starts(level, signed)[1]
+        starts = order_and_starts(signed, ordering)[1]
         np.testing.assert_array_equal(starts, (np.asarray(level)[..., None] < np.arange(-2, 4)).sum(-2))
 
 

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 
 from softtypes._lift import iota_like
@@ -21,7 +22,7 @@ class Ordering(NamedTuple):
 def exact_order(x: Array, ordering: Ordering) -> Array:
     """The stable order of the exact values; masked entries come last, in their original order."""
     signed = reverse(x) if ordering.descending else x
-    return order_of(levels(signed, ordering), signed)
+    return order_of(signed, ordering)
 
 
 def reverse(x: Array) -> Array:
@@ -38,32 +39,57 @@ def levels(signed: Array, ordering: Ordering) -> Array:
     return level if ordering.where is None else jnp.where(ordering.where, level, 3)
 
 
-def order_of(level: Array, signed: Array) -> Array:
+def order_of(signed: Array, ordering: Ordering) -> Array:
     """The order by level and, within level 0, by value."""
     if jnp.issubdtype(signed.dtype, jnp.floating):
-        return _sorted(_integer_keys(level, signed), iota_like(level))[1]
+        return _sorted(_integer_keys(signed, ordering))[1]
+    level = levels(signed, ordering)
     value = jnp.where(level == 0, signed, jnp.zeros_like(signed))
     return lax.sort((level, value, iota_like(level)), num_keys=2, is_stable=True)[2]
 
 
-def order_and_starts(level: Array, signed: Array) -> tuple[Array, Array]:
+def order_and_starts(signed: Array, ordering: Ordering) -> tuple[Array, Array]:
     """The order of floats, and where in it the levels start, `(..., 6)`."""
-    places = iota_like(level)  # not of `signed`: what is differentiated is not seen to be sharded
-    keys, order = _sorted(_integer_keys(level, signed), places)
-    search = lambda keys: jnp.searchsorted(keys, jnp.array(_outside(keys.dtype), keys.dtype), method="scan")
-    for _ in range(keys.ndim - 1):
-        search = jax.vmap(search)
-    below = search(keys).astype(jnp.int32)
+    keys, order = _sorted(_integer_keys(signed, ordering))
+    limits = jnp.array(_starting_keys(signed.dtype)).reshape((1,) * (keys.ndim - 1) + (-1,))
+    below = _number_below(keys, limits)
     return order, jnp.concatenate([jnp.zeros_like(below[..., :1]), below], -1)
 
 
-def leading(level: Array, signed: Array, k: int) -> Array:
-    """The first k of the order. XLA is quick at it in single precision only, and where all entries are finite."""
-    whole = lambda: order_of(level, signed)[..., :k]
+def _number_below(keys: Array, limits: Array) -> Array:
+    """How many of the ascending keys are below each limit, `(..., k)`; jnp.searchsorted compiles longer."""
+    n = keys.shape[-1]
+
+    def halve(k: Array, found: Array) -> Array:
+        there = found + (1 << (n.bit_length() - 1 - k))
+        low = jnp.take_along_axis(keys, jnp.minimum(there, n) - 1, -1, mode="promise_in_bounds") < limits
+        return jnp.where((there <= n) & low, there, found)
+
+    nothing = jnp.zeros_like(keys[..., :1], dtype=jnp.int32) * jnp.zeros_like(limits, dtype=jnp.int32)
+    return lax.fori_loop(0, n.bit_length(), halve, nothing)
+
+
+def leading(signed: Array, ordering: Ordering, k: int, finite: Array) -> Array:
+    """The first k of the order. XLA is quick at it in single precision only, and where all entries of a row are finite,
+    `(..., 1)`."""
+    signed, mask = lax.stop_gradient(signed), [] if ordering.where is None else [ordering.where]
+
+    def whole(signed: Array, *mask: Array) -> Array:
+        return order_of(signed, ordering._replace(where=mask[0] if mask else None))[..., :k]
+
+    def top(signed: Array, *_: Array) -> Array:
+        return lax.top_k(jnp.where(signed != 0, -signed, 0), k)[1]  # not -0.0, which 0.0 equals
+
     if signed.dtype != jnp.float32:
-        return whole()
-    value = lax.stop_gradient(jnp.where(signed != 0, signed, 0))  # not -0.0, which 0.0 equals
-    return lax.cond((level == 0).all(), lambda: lax.top_k(-value, k)[1], whole)
+        return whole(signed, *mask)
+    return platform.branch(finite, top, whole, signed, *mask)
+
+
+def ahead(signed: Array, ordering: Ordering) -> Array:
+    """Which entries come before the finite ones, by levels."""
+    lowest = jnp.finfo(signed.dtype).min
+    hit = ~(signed >= lowest) if ordering.nan_first else signed < lowest
+    return hit if ordering.where is None else hit & ordering.where
 
 
 def first(x: Array, ordering: Ordering) -> tuple[Array, Array]:
@@ -86,33 +112,35 @@ def _first_place(hit: Array) -> Array:
     return jnp.where(hit, places, last).min(-1, keepdims=True).astype(jnp.int32)
 
 
-def _outside(integer) -> tuple[int, ...]:
-    """The keys from which on levels start, of levels -1 to 3: of no finite value; that of level -2 is one below."""
-    first, last = jnp.iinfo(integer).min, jnp.iinfo(integer).max
-    return first + 1, first + 2, last - 2, last - 1, last
+def _integer_keys(signed: Array, ordering: Ordering) -> Array:
+    """Integers in the order of the levels and, within level 0, of the values.
 
-
-def _integer_keys(level: Array, signed: Array) -> Array:
-    """Integers in the order of the levels and, within level 0, of the finite values.
-
-    The bits of a float are in its order, once those of negative ones are turned round.
+    The bits of a float are in its order, once those of negative ones are turned round. With more operations than
+    bytes XLA's CPU would share them among threads, which takes longer than the operations.
     """
-    integer = jnp.dtype(f"int{8 * signed.dtype.itemsize}")
-    first, last = jnp.iinfo(integer).min, jnp.iinfo(integer).max
-    value = jnp.where((level == 0) & (signed != 0), signed, jnp.zeros_like(signed))  # not -0.0, which 0.0 equals
-    bits = lax.bitcast_convert_type(lax.stop_gradient(value), integer)
-    keys = jnp.where(bits < 0, bits ^ last, bits)
-    outside = jnp.where(level < 0, first + 2 + level.astype(integer), last - 3 + level.astype(integer))
-    return jnp.where(level == 0, keys, outside)
+    integer = jnp.iinfo(f"int{8 * signed.dtype.itemsize}")
+    x = lax.stop_gradient(signed)
+    bits = lax.bitcast_convert_type(jnp.where(x == 0, 0, x), integer.dtype)  # not -0.0, which 0.0 equals
+    keys = jnp.where(bits < 0, integer.min - bits, bits)
+    keys = jnp.where(jnp.isnan(x), integer.min if ordering.nan_first else integer.max - 1, keys)
+    return keys if ordering.where is None else jnp.where(ordering.where, keys, integer.max)
 
 
-def _sorted(keys: Array, places: Array) -> tuple[Array, Array]:
-    """Signed integers in ascending order, and their places, in which ties stay as they were.
+def _starting_keys(dtype) -> np.ndarray:
+    """The first integer that may be a key of levels -1 to 3."""
+    integer = jnp.iinfo(f"int{8 * dtype.itemsize}")
+    infinite = int(np.array(np.inf, dtype).view(integer.dtype))
+    return np.array([-infinite, 1 - infinite, infinite, infinite + 1, integer.max], integer.dtype)
+
+
+def _sorted(keys: Array) -> tuple[Array, Array]:
+    """Signed integers in ascending order, and the places they come from, in which ties stay as they were.
 
     XLA's CPU sorts one array of integers without a call per comparison, 1.2 to 15 times as fast as keys that
     carry their places along. So a key and its place become the two halves of one integer of 64 bits, also in
     programs of 32 bits.
     """
+    places = iota_like(keys)
     if keys.dtype.itemsize > 4 or not platform.in_turn():
         keys, places = lax.sort((keys, places), num_keys=1, is_stable=True)
         return keys, places

@@ -17,13 +17,13 @@ from jax.sharding import AxisType, PartitionSpec
 
 from softtypes._lift import as_float, effective_softness, float_dtype, iota_like, wide_dtype
 from softtypes._relaxation import Relaxation, check_choice
-from softtypes.rules.order import Ordering, exact_order, leading, levels, order_and_starts, order_of, reverse
+from softtypes.rules.order import Ordering, ahead, exact_order, leading, levels, order_and_starts, order_of, reverse
 from softtypes.rules.order import first as first_of
 from softtypes.surrogates import along, contraction
 from softtypes.surrogates.algorithm import Algorithm, Request, Row
 from softtypes.surrogates.algorithms import ALGORITHMS
 from softtypes.surrogates.modes import MODES
-from softtypes.surrogates.standardize import deviation, moments, standardize
+from softtypes.surrogates.standardize import Moments, Tally, deviation, moments, number, standardize, tally
 from softtypes.surrogates.straight_through import straight_through
 
 
@@ -39,45 +39,39 @@ class Wanted(NamedTuple):
 
 def row_of(x: Array, ordering: Ordering, relaxation: Relaxation, wanted: Wanted | None = None) -> Row:
     """The row's keys and their exact order, as far as it is wanted."""
-    finite = jnp.isfinite(x)
-    counted = finite if ordering.where is None else finite & ordering.where
+    counted = tally(x, ordering.where)
     if wanted and wanted.kind == "extreme":
         order, value = first_of(x, ordering)
         start = (~jnp.isfinite(value)).astype(jnp.int32)  # of what comes before, one entry matters
     else:
         signed = -x if ordering.descending else x
-        level = levels(signed, ordering)
         k = wanted.positions.shape[-1] if wanted and wanted.kind == "top" else None
-        order = order_of(level, signed) if k is None else leading(level, signed, k)
-        start = _number(level < 0, x.dtype)
-    return _row(x, counted, ordering, relaxation, order=order, start=start, count=_number(counted, x.dtype))
+        finite = counted.count == x.shape[-1]
+        order = order_of(signed, ordering) if k is None else leading(signed, ordering, k, finite)
+        start = number(ahead(signed, ordering), x.dtype)
+    return _row(x, counted, ordering, relaxation, order=order, start=start)
 
 
-def _number(entries: Array, dtype) -> Array:
-    """How many entries there are, `(..., 1)`. XLA sums floats sooner, and up to so many exactly."""
-    exact = entries.shape[-1] < 2 / jnp.finfo(dtype).eps
-    return entries.sum(-1, keepdims=True, dtype=dtype if exact else jnp.int32).astype(jnp.int32)
-
-
-def _row(x: Array, counted: Array, ordering: Ordering, relaxation: Relaxation, count: Array, **rest: Any) -> Row:
-    down, finite = ordering.descending, jnp.where(counted, x, 0)
+def _row(x: Array, tally: Tally, ordering: Ordering, relaxation: Relaxation, **rest: Any) -> Row:
+    counted, down = tally.counts, ordering.descending
+    finite = jnp.where(counted, x, 0)
     signed = -finite if down else finite
-    keys = standardize(x, counted, count, mirrored=down) if relaxation.standardize else signed
+    found = moments(x, tally) if relaxation.standardize else None
+    keys = standardize(x, counted, found, mirrored=down) if found else signed
     keys = straight_through(jnp.where(counted, keys, 0), keys)  # whose derivative is 0 there already
     data = lax.stop_gradient(signed)
-    return Row(keys, counted, count=count, data=data, mirrored=down, **rest)
+    return Row(keys, counted, count=tally.count, data=data, mirrored=down, moments=found, **rest)
 
 
 def row_in_order(x: Array, ordering: Ordering, relaxation: Relaxation) -> tuple[Row, Array, Array, Array]:
     """The row with its entries in their exact order, the entries, the order, and where in it the levels start."""
     signed = -x if ordering.descending else x
-    level = levels(signed, ordering)
-    order, starts = order_and_starts(level, signed)
+    order, starts = order_and_starts(signed, ordering)
     x = jnp.take_along_axis(x, order, -1, mode="promise_in_bounds")
     start, count = starts[..., 2:3], starts[..., 3:4] - starts[..., 2:3]
-    places = iota_like(level)
+    places = iota_like(order)
     counted = (places >= start) & (places < start + count)
-    row = _row(x, counted, ordering, relaxation, count, order=places, start=start, in_order=True)
+    row = _row(x, Tally(counted, count), ordering, relaxation, order=places, start=start, in_order=True)
     return row, x, order, starts
 
 
@@ -276,14 +270,14 @@ def _sorted_values(algorithm: Algorithm, x, row: Row, request: Request, ordering
     keys = algorithm.values(row, softness, MODES[relaxation.mode])
     places = request.positions
     places = jnp.maximum(row.count - 1 - places, 0) if ordering.descending else places
-    return jnp.take_along_axis(_in_unit_of_x(keys, x, row, relaxation), places, -1)
+    return jnp.take_along_axis(_in_unit_of_data(keys, row.moments), places, -1)
 
 
-def _in_unit_of_x(keys: Array, x: Array, row: Row, relaxation: Relaxation) -> Array:
+def _in_unit_of_data(keys: Array, moments: Moments | None) -> Array:
     """Undo the standardisation: `mean + std logit(z)`."""
-    if not relaxation.standardize:
+    if moments is None:
         return keys
-    scale, mean, variance = moments(x, row.counted, row.count)
+    scale, mean, variance = moments
     clipped = lax.stop_gradient(jnp.clip(keys, jnp.finfo(keys.dtype).tiny, 1 - jnp.finfo(keys.dtype).epsneg))
     inside = keys == clipped
     logit = jnp.where(inside, _logit(jnp.where(inside, keys, 0.5)), _logit(clipped))  # its curvature at 0 overflows
@@ -364,7 +358,7 @@ def exact_ranks(x: Array, ordering: Ordering) -> Array:
         return as_float(x)
     signed = reverse(x) if ordering.descending else x
     level = levels(signed, ordering)
-    order = order_of(level, signed)
+    order = order_of(signed, ordering)
     finite = jnp.where(level == 0, signed, jnp.zeros_like(signed))
     level, value = (jnp.take_along_axis(a, order, -1) for a in (level, finite))
     changes = (level[..., 1:] != level[..., :-1]) | (value[..., 1:] != value[..., :-1])

@@ -11,6 +11,7 @@ from jax import Array, lax
 
 from softtypes.surrogates.modes import MODES, Mode
 from softtypes.surrogates.ratio import Softness
+from softtypes.surrogates.standardize import Moments
 
 
 class Row(NamedTuple):
@@ -24,6 +25,7 @@ class Row(NamedTuple):
     count: Array  # (..., 1), how many these are
     mirrored: bool = False  # whether the keys are those of the data reversed, for an algorithm that is not symmetric
     in_order: bool = False  # whether the entries stand in their exact order
+    moments: Moments | None = None  # of the data, if the keys are standardised
     shared: Any = None  # arrays that an algorithm has computed of the whole row for several requests
 
     def statistics(self, positions: Array) -> Array:

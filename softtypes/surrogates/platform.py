@@ -8,11 +8,41 @@ import jax.numpy as jnp
 from jax import lax
 
 ENTRIES = 2**26  # of an array that is made at once, where there is a choice
+BRANCHING = 2**12  # entries of an array, from which on a pass over it takes longer than a branch
 
 
 def in_turn() -> bool:
     """Whether steps are best taken one after the other: on a CPU a step costs little more than its arithmetic."""
     return jax.default_backend() == "cpu"
+
+
+def shortcut(holds: jax.Array, then: Callable, otherwise: Callable, x: jax.Array, *rest: jax.Array) -> Any:
+    """`then(x, *rest)` if all of `holds`, or else `otherwise(x, *rest)`, which has to be right in any case.
+
+    Not to be differentiated. It is `otherwise` where a branch takes longer than passes over x, or waits for the host,
+    as on accelerators.
+    """
+    if in_turn() and x.size >= BRANCHING:
+        return branch(holds, then, otherwise, x, *rest)
+    return otherwise(x, *rest)
+
+
+def branch(holds: jax.Array, then: Callable, otherwise: Callable, *operands: jax.Array) -> Any:
+    """`then(*operands)` if all of `holds`, or else `otherwise(*operands)`; one of them runs, also for all of a batch
+    under `vmap`. Not to be differentiated, and the functions may close over no array."""
+
+    @jax.custom_batching.custom_vmap
+    def run(holds, *operands):
+        return lax.cond(holds.all(), then, otherwise, *operands)
+
+    @run.def_vmap
+    def of_batch(size, batched, holds, *operands):
+        axes = tuple(0 if one else None for one in batched[1:])
+        many = lambda fn: jax.vmap(fn, in_axes=axes, axis_size=size)
+        out = branch(holds, many(then), many(otherwise), *operands)
+        return out, jax.tree.map(lambda _: True, out)
+
+    return run(holds, *operands)
 
 
 def each(fn: Callable, xs: Any, entries: int) -> Any:
