@@ -418,6 +418,24 @@ def test_second_derivatives_at_zero():
 
 
 @modes
+def test_bounds_the_wrong_way_round_give_the_upper_one_as_jnps(mode):
+    x, upper = jnp.linspace(-3, 3, 13), 0.7
+    clip = lambda x, low, high: sft.clip(x, low, high, mode=mode)
+    np.testing.assert_array_equal(clip(x, 2.0, upper), np.full(13, upper))
+    slopes = jax.grad(lambda *args: clip(*args).sum(), (0, 1, 2))(x, 2.0, upper)
+    for slope, expected in zip(slopes, (np.zeros(13), 0, 13), strict=True):
+        close(slope, expected)
+
+
+def test_the_slopes_of_clip_are_those_of_its_relus():
+    x, low, high, s = jnp.linspace(-3, 3, 25), -1.0, 0.5, 0.3
+    slopes = jax.grad(lambda *args: sft.clip(*args, softness=s).sum(), (0, 1, 2))(x, low, high)
+    into, beyond = (1 / (1 + np.exp(-(np.asarray(x) - bound) / s)) for bound in (low, high))
+    for slope, expected in zip(slopes, (into - beyond, (1 - into).sum(), beyond.sum()), strict=True):
+        close(slope, expected)
+
+
+@modes
 def test_a_softness_per_element_is_a_loop(mode):
     x, y, s = wide(np.array([0.3, -0.2, 2.0]), np.array([0.1, 0.0, 1.9]), np.array([0.1, 1.0, 0.0]))
     for name in EXACT:

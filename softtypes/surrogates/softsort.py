@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
@@ -62,7 +63,18 @@ def _gaps(row: Row, request: Request) -> Array:
 def _distances(row: Row, positions: Array) -> Array:
     """`abs(z_(k) - z_j)`, `(..., k, n)`; its derivative at a tie is that of the order, as in the neighbourhood."""
     gaps = row.statistics(positions)[..., :, None] - row.keys[..., None, :]
-    return jnp.where(row.before(positions), gaps, -gaps)
+    return _length(gaps, row.before(positions))
+
+
+@jax.custom_jvp
+def _length(gap: Array, forwards: Array) -> Array:
+    return jnp.abs(gap)
+
+
+@_length.defjvp
+def _length_jvp(primals, tangents):
+    forwards, change = primals[1], tangents[0]
+    return _length(*primals), jnp.where(forwards, change, -change)
 
 
 def _averaged(row: Row, values: Array, softness: Softness, mode: Mode) -> Array:

@@ -113,6 +113,21 @@ def _logistic_excess_jvp(s, primals, tangents):
     return _logistic_excess(x, s), dx * _of_numbers(x, SMOOTH.value(x / s) - jnp.heaviside(x, 0.5))
 
 
+@partial(jax.custom_jvp, nondiff_argnums=(3,))
+def _logistic_clip(x: Array, low: Array, high: Array, s: float) -> Array:
+    """The hard form and the difference of both tails, as one logarithm."""
+    below, above = (_of_numbers(gap, jnp.exp(jnp.abs(gap) / -s)) for gap in (x - low, x - high))
+    return jnp.clip(x, low, high) + s * jnp.log1p((below - above) / (1 + above))
+
+
+@_logistic_clip.defjvp
+def _logistic_clip_jvp(s, primals, tangents):
+    x, low, high = primals
+    dx, dlow, dhigh = tangents
+    into, beyond = (SMOOTH.value(_of_numbers(gap, gap) / s) for gap in (x - low, x - high))
+    return _logistic_clip(*primals, s), dx * (into - beyond) + dlow * (1 - into) + dhigh * beyond
+
+
 def _of_numbers(x: Array, y: Array) -> Array:
     """`y`, or nothing for the difference of two infinities."""
     return jnp.where(jnp.isnan(x), 0, y)
@@ -156,6 +171,10 @@ def minimum(x: Array, y: Array, s: Softness, kind: Step, gated: bool) -> Array:
 
 def clip(x: Array, low: Array | None, high: Array | None, s: Softness, kind: Step, gated: bool) -> Array:
     """`low + softrelu(x - low) - softrelu(x - high)`; a bound that is None is not there."""
+    if low is not None and high is not None:
+        low = jnp.minimum(low, high)  # as jnp's, which is the upper bound where they are the wrong way round
+        if _saturates(s, kind) and not gated:
+            return _logistic_clip(x, low, high, s)
     out = jnp.clip(x, low, high)
     if low is not None:
         out = out + _excess(x - low, s, kind, gated)
