@@ -80,6 +80,15 @@ def test_the_first_is_that_of_the_order(descending, masked):
     np.testing.assert_array_equal(value, np.take_along_axis(x, expected, -1))
 
 
+def test_a_batch_of_finite_rows_has_its_top_k_without_a_sort():
+    """Which of both it takes is a branch, also under vmap, where it is one of the whole batch."""
+    x = jnp.asarray(np.random.default_rng(3).normal(size=(4, 40)), jnp.float32)
+    top = lambda x: sft.top_k(x, 3, axis=-1, algorithm="softsort")[0]
+    assert jax.jit(jax.vmap(top)).lower(x).as_text().count("stablehlo.case") == 1
+    for rows in (x, x.at[0, 1].set(jnp.inf).at[1, 2].set(jnp.nan)):
+        np.testing.assert_allclose(jax.vmap(top)(rows), top(rows), rtol=1e-6)
+
+
 VIEWS = {
     "sort": lambda x: sft.sort(x),
     "sort descending": lambda x: sft.sort(x, descending=True),

@@ -71,15 +71,14 @@ def _moments(quick: bool, x: Array, counts: Array, count: Array, total: Array) -
     mean = total / (size * _part(x))
     centred = jnp.where(counts, x - mean, 0)
     if not quick:
-        scale, squares = _scaled_squares(centred, centred, _rounding(mean))
+        scale, squares = _scaled_squares(centred, _rounding(mean))
         return scale, mean, squares / size
     squares = (centred**2).sum(-1, keepdims=True)
     info, rounding = jnp.finfo(x.dtype), _rounding(mean)
     ordinary = (squares > size * rounding**2) & (squares > float(info.tiny) / float(info.eps) ** 2)
-    of_ordinary = lambda centred, squares, *_: (jnp.ones_like(squares), squares)
-    scale, squares = platform.shortcut(
-        ordinary & (squares < jnp.inf), of_ordinary, _scaled_squares, centred, squares, rounding
-    )
+    of_ordinary = lambda centred, squares, rounding: (jnp.ones_like(squares), squares)
+    of_any = lambda centred, squares, rounding: _scaled_squares(centred, rounding)
+    scale, squares = platform.shortcut(ordinary & (squares < jnp.inf), of_ordinary, of_any, centred, squares, rounding)
     return scale, mean, squares / size
 
 
@@ -101,7 +100,7 @@ def _rounding(mean: Array) -> Array:
     return 4 * jnp.finfo(mean.dtype).eps * jnp.abs(mean)
 
 
-def _scaled_squares(centred: Array, _: Array, rounding: Array) -> tuple[Array, Array]:
+def _scaled_squares(centred: Array, rounding: Array) -> tuple[Array, Array]:
     largest = along.largest_magnitude(centred)
     scale = _power_of_two(largest)
     squares = ((centred / scale) ** 2).sum(-1, keepdims=True)
