@@ -149,6 +149,43 @@ def test_soften_is_what_would_be_written_by_hand_in_value_and_gradient():
         assert any(np.any(a) for a in found[2]), name
 
 
+def relu(x):
+    return jnp.where(x > 0.2, x, 0.0)
+
+
+def soft_relu(x):
+    return sft.where(sft.soft(x, S) > 0.2, x, 0.0).soft()
+
+
+OPERATORS = {
+    "sort": (PAIRS["sort"][1],) * 2,
+    "top_k": (typed_experts,) * 2,
+    "argmax": (PAIRS["argmax"][1],) * 2,
+    "expressions": (typed_tree,) * 2,
+    "loop": (typed_loop,) * 2,
+    "softened": (sft.soften(PAIRS["argmax"][0], S), PAIRS["argmax"][1]),
+    "of what was relaxed": (lambda x: sft.sort(relu(x), relaxation=S), lambda x: sft.sort(soft_relu(x), relaxation=S)),
+    "on the way": (
+        lambda x: relu(sft.sort(x, relaxation=S)),
+        lambda x: soft_relu(sft.sort(x, relaxation=S)),
+    ),
+    "of a relaxed condition": (lambda x: sft.where(x > 0.2, x, 0.0), soft_relu),
+}
+
+
+def test_operators_of_this_library_are_left_as_they_are():
+    """On values that were relaxed before, too; a plain condition is the program's own."""
+
+    def both(x):
+        given = {name: observed(sft.soften(f, S), x) for name, (f, _) in OPERATORS.items()}
+        return given, {name: observed(f, x) for name, (_, f) in OPERATORS.items()}
+
+    softened, as_they_are = jax.jit(both, compiler_options=QUICK)(X)
+    for name, expected in as_they_are.items():
+        for a, b in zip(jax.tree.leaves(softened[name]), jax.tree.leaves(expected), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5, err_msg=name)
+
+
 # What it costs
 
 N = 64

@@ -21,6 +21,7 @@ from softtypes.softening.known import known
 from softtypes.softening.one_index import of_one_index
 from softtypes.softening.rule import RULES, Here, aval, on_both_views
 from softtypes.softening.sites import Place, Plan, Recorder, inside, is_of_library, place_of
+from softtypes.softening.untouched import Untouched
 from softtypes.softening.values import Known, Smooth, Value, dtype_of, hard, is_soft
 
 # Not differentiable everywhere, and applied to both views as they are; the report says so.
@@ -52,8 +53,12 @@ class _Run:
         made = {v: eqn for eqn in jaxpr.eqns for v in eqn.outvars}
         origin = lambda v: None if isinstance(v, Literal) else made.get(v)
         memo = {}
+        as_they_are = Untouched()
         for i, eqn in enumerate(jaxpr.eqns):
             given = [_literal(v) if isinstance(v, Literal) else env[v] for v in eqn.invars]
+            if not shared and as_they_are.takes(eqn, given):
+                env.update(zip(eqn.outvars, as_they_are.run(eqn, given), strict=True))
+                continue
             if not live[i]:
                 given = list(map(_exact, given))
             where = partial(_place, outer, eqn, shared)

@@ -19,6 +19,15 @@ def aval(v: Any) -> Any:
     return v.aval
 
 
+def bind(eqn: JaxprEqn, *arrays, **changed):
+    """The primitive of an equation on plain arrays: an array, or a list where it has several results."""
+    given = eqn.primitive.get_bind_params({**eqn.params, **changed})
+    functions, params = given if isinstance(given, tuple) else ((), given)  # a pair in older jax
+    context = getattr(eqn, "ctx", None)
+    with nullcontext() if context is None else context.manager:
+        return eqn.primitive.bind(*functions, *arrays, **params)
+
+
 @dataclass(frozen=True)
 class Here:
     """An equation of the program, and what its rule may ask for."""
@@ -50,12 +59,7 @@ class Here:
 
     def bind(self, *arrays, **changed):
         """The primitive itself on plain arrays: an array, or a list where it has several results."""
-        primitive = self.eqn.primitive
-        given = primitive.get_bind_params({**self.params, **changed})
-        functions, params = given if isinstance(given, tuple) else ((), given)  # a pair in older jax
-        context = getattr(self.eqn, "ctx", None)
-        with nullcontext() if context is None else context.manager:
-            return primitive.bind(*functions, *arrays, **params)
+        return bind(self.eqn, *arrays, **changed)
 
     def hard(self, *values, **changed):
         """The primitive itself on the hard views."""

@@ -11,6 +11,8 @@ from softtypes._relaxation import Relaxation, resolve
 
 OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LIBRARY = (os.path.dirname(os.path.abspath(jax.__file__)) + os.sep, OURS + os.sep)
+OUTSIDE = (LIBRARY[0], "<")  # frames that say nothing of who wrote an equation: JAX's own, and generated code
+CALLERS = (os.path.join(OURS, "softening", "transform.py"), os.path.join(OURS, "straight_through.py"))
 
 Selector: TypeAlias = str | Callable[["Site"], bool]
 
@@ -83,6 +85,14 @@ def _in_library(name: str) -> bool:
 def is_of_library(jaxpr) -> bool:
     """Whether a jitted function is JAX's own: JAX then shares its equations among all who call it."""
     return any(part in _origin(jaxpr) for part in LIBRARY)
+
+
+def is_of_operator(eqn) -> bool:
+    """Whether an operator of this library made an equation, rather than the user's program or what calls it."""
+    traceback = getattr(eqn.source_info, "traceback", None)
+    names = () if traceback is None else (frame.file_name for frame in traceback.frames)
+    author = next((name for name in names if not name.startswith(OUTSIDE)), "")
+    return author.startswith(LIBRARY[1]) and author not in CALLERS
 
 
 def name_of(jaxpr) -> str:

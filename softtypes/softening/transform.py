@@ -84,7 +84,8 @@ def soften(
 
     It is to relaxation what `jax.grad` is to derivatives: `fn` is not rewritten. Comparisons become probabilities,
     `argmax` and `sort` distributions over indices, and what consumes them, mixtures and expected values, as the types
-    of this library have it. Only what depends on a float that is an input, or traced, is relaxed.
+    of this library have it. Only what depends on a float that is an input, or traced, is relaxed. Operators of this
+    library in it, and functions softened before, stay as they are.
 
     Args:
         fn: a function that JAX can trace.
