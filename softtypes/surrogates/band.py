@@ -288,9 +288,9 @@ def _column_sums_jvp(power, kinds, primals, tangents):
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
-def solved(power: int, band: Band, fields: Fields, values: Array) -> tuple[Array, Array]:
-    """The thresholds of the rows, `(c, k)`, and the means of values `(g, GROUP b, r)`, `(c, k, r)`."""
-    columns = _with_ones(values)
+def solved(power: int, band: Band, fields: Fields, columns: Array) -> tuple[Array, Array]:
+    """The thresholds of the rows, `(c, k)`, and the means of columns `(g, GROUP b, 1 + r)` but the first, which is of
+    ones: `(c, k, r)`."""
 
     def of_chunk(chunk: Chunks):
         def sweep(fn, start):
@@ -306,20 +306,15 @@ def solved(power: int, band: Band, fields: Fields, values: Array) -> tuple[Array
 @solved.defjvp
 def _solved_jvp(power, primals, tangents):
     """A change of the level scales all weights, or takes from each in proportion to its slope."""
-    band, fields, values = primals
-    _, dfields, dvalues = tangents
-    level, mean = solved(power, band, fields, values)
-    columns, mass, centre = _with_ones(values), 1, mean
+    band, fields, columns = primals
+    _, dfields, dcolumns = tangents
+    level, mean = solved(power, band, fields, columns)
+    mass, centre = 1, mean
     if power:
         slope = row_sums(power, (Kind(order=1),), band, fields, level, columns)
         mass, centre = slope[..., 0], slope[..., 1:] / slope[..., :1]
-    dcolumns = jnp.concatenate([jnp.zeros((*values.shape[:-1], 1), values.dtype), dvalues], -1)
     change = _moved(power, (Kind(),), band, fields, level, columns, dfields, dcolumns)
     return (level, mean), (change[..., 0] / mass, change[..., 1:] - centre * change[..., :1])
-
-
-def _with_ones(values: Array) -> Array:
-    return jnp.concatenate([jnp.ones((*values.shape[:-1], 1), values.dtype), values], -1)
 
 
 def _lowest(like: Array) -> Array:

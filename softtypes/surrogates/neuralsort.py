@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -42,7 +42,8 @@ class NeuralSort(Algorithm):
         if request.kind != "sort" or row.keys.shape[-1] <= SMALL:
             return super().expected(row, request, values, softness, mode)
         keys, values = _ascending(row, row.keys, values)
-        means = _by_row(partial(_means, mode), _ordered(row, keys, softness, mode), values)
+        columns = jnp.stack([jnp.ones_like(values), values], -1)
+        _, means = _by_row(partial(_means, mode), partial(_banded, mode), _ordered(row, keys, softness, mode), columns)
         return jnp.take_along_axis(means, request.positions, -1)
 
     def ranks(self, row: Row, softness: Softness, mode: Mode) -> Array:
@@ -50,7 +51,12 @@ class NeuralSort(Algorithm):
         places = positions_along(row) - row.start
         if row.keys.shape[-1] <= SMALL:
             return self._ranks_by_matrix(row, softness, mode, 1 + places)
-        ranks = _by_row(partial(_ranks, mode), _ordered(row, _ascending(row, row.keys)[0], softness, mode))
+        keys = _ascending(row, row.keys)[0]
+        ordered, ones = _ordered(row, keys, softness, mode), jnp.ones_like(keys)[..., None]
+        prepare = partial(_banded, mode, whole=True)
+        peaks, (total, lean) = _by_row(partial(_leans, mode), prepare, ordered, ones)
+        mean = 1 + peaks.astype(lean.dtype) + ratio(lean, jnp.where(total > 0, total, 1)) / 2
+        ranks = jnp.where(total > 0, mean, 1 + positions_along(row).astype(mean.dtype))
         return jnp.take_along_axis(ranks, places * jnp.ones_like(row.order), -1, mode="clip")
 
     def _ranks_by_matrix(self, row: Row, softness: Softness, mode: Mode, exact: Array) -> Array:
@@ -168,58 +174,66 @@ def _profile(row: Row, softness: Softness, mode: Mode) -> profiles.Profile:
     return profiles.Profile(places, bends, index, lax.stop_gradient(gaps), ordered.rises, ordered.scale)
 
 
-def _by_row(fn: Callable, ordered: Ordered, *arrays: Array) -> Array:
-    """`fn(ordered, *arrays)` for each row of the batch."""
-    batch = ordered.places.shape[:-1]
-    rows = jax.tree.map(lambda x: x.reshape(-1, x.shape[-1]), (ordered, *arrays))
-    scalar = lambda x: None if x is None else x[0]
-    run = lambda row: fn(row[0]._replace(count=scalar(row[0].count), scale=scalar(row[0].scale)), *row[1:])
+class Banded(NamedTuple):
+    """What the weights of a row are made of."""
+
+    band: band.Band
+    beyond: list[Array]  # the ends of wider bands, (c, 2) each
+    fields: band.Fields
+    rows: Array  # (c, k), 1 for those that there are
+    columns: Array  # (g, GROUP b, 1 + r)
+
+
+def _by_row(fn: Callable, prepare: Callable, ordered: Ordered, columns: Array) -> tuple[Array, Any]:
+    """The peak rows, `(..., n)`, and `fn(prepare(ordered, columns), count)` of each row of the batch, likewise; that of
+    all rows is prepared at once."""
+    *batch, n = ordered.places.shape
+    rows = jax.tree.map(lambda x: x.reshape(-1, *x.shape[len(batch) :]), (ordered, columns))
+    scalar = lambda x: None if x is None else x[:, 0]
+    rows = rows[0]._replace(count=scalar(rows[0].count), scale=scalar(rows[0].scale)), rows[1]
     if math.prod(batch) == 1:
-        return run(jax.tree.map(lambda x: x[0], rows)).reshape(*batch, -1)
-    n = ordered.places.shape[-1]
-    out = platform.each(run, rows, n * n // band.shape_of(n)[0])
-    return out.reshape(*batch, out.shape[-1])
+        banded = prepare(*jax.tree.map(lambda x: x[0], rows))
+        out = fn((banded, ordered.count.reshape(())))
+    else:
+        banded = jax.vmap(prepare)(*rows)
+        out = platform.each(fn, (banded, rows[0].count), n * n // band.shape_of(n)[0])
+    whole = lambda x: x.reshape(*batch, -1)[..., :n]
+    return whole(banded.band.peaks), jax.tree.map(whole, out)
 
 
-def _banded(mode: Mode, keys: Ordered, *reaches: float, whole: bool = False):
-    """Bands of all rows, their fields, and which rows there are."""
-    n = keys.places.shape[0]
+def _banded(mode: Mode, keys: Ordered, columns: Array, whole: bool = False) -> Banded:
+    """The band of a row; of the whole of it, to average ranks, also a wider one, where there is no end to weights."""
+    n, dtype = keys.places.shape[0], keys.places.dtype
     size = min(2 * band.shape_of(n)[1], n)
     places = jnp.arange(-(-n // size) * size, dtype=jnp.int32).reshape(-1, size)
-    last = jnp.maximum(keys.count - 1, 0)
-    reaches = (1.0,) if mode.step.reach else reaches  # below its largest logit by 1 a sparse row has no weights
-    bands = band.banded(keys.gaps, keys.rises, keys.count, jnp.minimum(places, last), *reaches, whole=whole)
-    out = bands[0]
+    least = 4 - math.log(float(jnp.finfo(dtype).eps))  # as a logarithm; smaller ones are lost in rounding
+    reaches = [FAINT + least, -0.7 * math.log(float(jnp.finfo(dtype).tiny))] if whole else [least]
+    reaches = [1.0] if mode.step.reach else reaches  # below its largest logit by 1 a sparse row has no weights
+    existing = jnp.minimum(places, jnp.maximum(keys.count - 1, 0))
+    out, *wider = band.banded(keys.gaps, keys.rises, keys.count, existing, *reaches, whole=whole)
     own = band.flat(out, jnp.arange(n, dtype=jnp.int32))
     scaled = band.flat(out, keys.places)
     bends = 2 * (out.peaks - own).astype(scaled.dtype) * scaled + band.flat(out, keys.bends)
-    return bands, band.Fields(scaled, bends, keys.scale), places < keys.count
+    fields, rows = band.Fields(scaled, bends, keys.scale), (places < keys.count).astype(dtype)
+    return Banded(out, [other.chunks.ends for other in wider], fields, rows, band.flat(out, columns))
 
 
-def _reach(dtype) -> float:
-    """Weights that are smaller by this, as a logarithm, are lost in rounding."""
-    return 4 - math.log(float(jnp.finfo(dtype).eps))
+def _means(mode: Mode, row: tuple[Banded, Array]) -> Array:
+    out, _, fields, _, columns = row[0]
+    return band.solved(band.POWERS[mode.name], out, fields, columns)[1]
 
 
-def _means(mode: Mode, keys: Ordered, values: Array) -> Array:
-    (out,), fields, _ = _banded(mode, keys, _reach(values.dtype))
-    means = band.solved(band.POWERS[mode.name], out, fields, band.flat(out, values[:, None]))[1]
-    return means.reshape(-1)[: values.shape[0]]
-
-
-def _ranks(mode: Mode, keys: Ordered) -> Array:
-    """Peak rows and half of the mean leans from there; columns that hardly weigh anything are first scaled up."""
-    n, power, dtype = keys.places.shape[0], band.POWERS[mode.name], keys.places.dtype
-    reaches = FAINT + _reach(dtype), -0.7 * math.log(float(jnp.finfo(dtype).tiny))
-    (out, *beyond), fields, there = _banded(mode, keys, *reaches, whole=True)
-    level = band.solved(power, out, fields, fields.places[..., None][..., :0])[0]
-    for wide in beyond:
-        out = _with_faint_columns(out, wide, keys.count, level)
+def _leans(mode: Mode, row: tuple[Banded, Array]) -> tuple[Array, Array]:
+    """The sums of the columns, and those of their leans, of which half of the mean counts from the peak row. Columns
+    that hardly weigh anything are first scaled up."""
+    (out, beyond, fields, rows, ones), count = row
+    power = band.POWERS[mode.name]
+    level = band.solved(power, out, fields, ones)[0]
+    for ends in beyond:
+        out = _with_faint_columns(out, out.ending(ends), count, level)
     kinds = band.Kind(), band.Kind(lean=1)
-    rows = jnp.stack([there.astype(level.dtype)] * 2, -1)
-    total, lean = band.column_sums(power, kinds, out, fields, level, rows).reshape(-1, 2)[:n].T
-    mean = 1 + out.peaks.reshape(-1)[:n].astype(lean.dtype) + ratio(lean, jnp.where(total > 0, total, 1)) / 2
-    return jnp.where(total > 0, mean, 1 + jnp.arange(n, dtype=mean.dtype))
+    sums = band.column_sums(power, kinds, out, fields, level, jnp.stack([rows, rows], -1))
+    return sums[..., 0], sums[..., 1]
 
 
 def _with_faint_columns(out: band.Band, wide: band.Band, count: Array, level: Array) -> band.Band:

@@ -151,16 +151,16 @@ def _sizes(n: int) -> tuple[int, int, int]:
 
 def _running(terms: Array, kept: Array) -> Array:
     """Sums along slots that start anew where they are not kept: within all chunks at once, then over the chunks."""
+    kept = kept.astype(terms.dtype)  # a factor: its derivative has no mask to keep in the shape of the terms
     within = _recur(terms, kept)
     total, follows = within[-1], kept[0]  # only a chunk that starts nothing anew can follow on
     before = _recur(jnp.concatenate([jnp.zeros_like(total[:1]), total[:-1]]), jnp.roll(follows, 1, 0))
-    return within + jnp.where(follows, before, 0)[None]
+    return within + (follows * before)[None]
 
 
 def _recur(terms: Array, kept: Array) -> Array:
     def step(before: Array, now: tuple[Array, Array]) -> tuple[Array, Array]:
-        term, goes_on = now
-        sums = term + jnp.where(goes_on, before, 0)
+        sums = now[0] + now[1] * before
         return sums, sums
 
     return lax.scan(step, jnp.zeros_like(terms[0]), (terms, kept))[1]
