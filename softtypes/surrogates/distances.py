@@ -5,7 +5,7 @@
 Their rises from key to key are summed as such: the difference of two sums would have no digits left.
 """
 
-from collections.abc import Sequence
+import math
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -152,36 +152,41 @@ def _parts(table: Array, keys: Array, points: Array, unit: Array, ends: Array) -
     side = 1 - 2 * lax.broadcasted_iota(keys.dtype, origin.shape, origin.ndim - 2)
     points, unit = points[None, None], unit if unit.ndim == 0 else unit[None, None, ..., None]
     gap = side * (points - lax.stop_gradient(windows.entries(keys, origin)))
-    near = gap <= 1.0001 * unit  # or else the part is empty
+    near = jnp.abs(gap) <= 1.0001 * unit  # or else the part is empty
     outwards = jnp.asarray([-1, 1], keys.dtype).reshape(2, *(1,) * (gap.ndim - 1))
     return _Parts(ratio(jnp.where(near, gap, 0), unit), outwards, tuple(jnp.moveaxis(sums[..., 0, :], -1, 0)))
 
 
-def _times(parts: _Parts, constant: int, slope: int) -> _Parts:
-    """Of terms times `constant + slope v`."""
-    here, outwards = constant + slope * parts.distance, slope * parts.outwards
-    pairs = zip(parts.moments[:-1], parts.moments[1:], strict=True)
-    return parts._replace(moments=tuple(here * low + outwards * high for low, high in pairs))
-
-
-def _total(parts: _Parts, coefficients: Sequence[float]) -> Array:
-    """Of terms times a polynomial in v, over both parts."""
-    out = coefficients[0] * parts.moments[0]
-    for coefficient in coefficients[1:]:
-        parts = _times(parts, 0, 1)
-        out = out + coefficient * parts.moments[0]
+def _total(parts: _Parts, power: int, rest: Polynomial) -> Array:
+    """Of terms times `(1 - v)^power rest(v)`, over both parts: a Taylor polynomial about each origin, whose coefficients
+    are factors, too, which keep their digits near 1."""
+    out, below = 0, 1 - parts.distance
+    for k, moment in enumerate(parts.moments[: 1 + power + rest.degree()]):
+        out = out + _factors(below, power - k, parts.distance, _taylor(power, rest, k)) * parts.outwards**k * moment
     return out.sum(0)
 
 
+def _factors(below: Array, power: int, v: Array, rest: Polynomial) -> Array:
+    """`below^power rest(v)`."""
+    value = jnp.full_like(v, rest.coef[-1])
+    for coefficient in rest.coef[-2::-1]:
+        value = value * v + float(coefficient)
+    return value * below**power if power > 0 else value
+
+
+def _taylor(power: int, rest: Polynomial, k: int) -> Polynomial:
+    """q of the coefficient `(1 - v)^max(power - k, 0) q(v)` of `(1 - v)^power rest(v)` to the power k about v."""
+    base = Polynomial([1, -1])
+    terms = (
+        math.comb(power, i) * (-1) ** i * rest.deriv(k - i) / math.factorial(k - i) * base ** (k - i - max(k - power, 0))
+        for i in range(min(k, power) + 1)
+        if k - i <= rest.degree()
+    )
+    return sum(terms, Polynomial([0]))
+
+
 def _lacking(factors: tuple, parts: _Parts) -> Array:
-    return _falling(factors[0], _times(parts, 0, 1), factors[1])
-
-
-def _falling(power: int, parts: _Parts, rest: Sequence[float]) -> Array:
-    """Of terms times `(1 - v)^power` and a polynomial; as factors, which keep their digits near 1."""
-    for _ in range(power):
-        parts = _times(parts, 1, -1)
-    return _total(parts, rest)
+    return _total(parts, factors[0], Polynomial([0, 1]) * Polynomial(factors[1]))
 
 
 def _gained(factors: tuple, parts: _Parts, gap: Array) -> Array:
@@ -193,4 +198,4 @@ def _gained(factors: tuple, parts: _Parts, gap: Array) -> Array:
     nodes, weights = (x.astype(gap.dtype).reshape(axes) for x in ((1 + nodes) / 2, weights / 2))
     shifts = jnp.stack([nodes * gap[None]] * 2)
     parts = _Parts(parts.distance[:, None] + shifts, parts.outwards[:, None], tuple(x[:, None] for x in parts.moments))
-    return gap * (weights * _falling(power, parts, slope.coef.tolist())).sum(0)
+    return gap * (weights * _total(parts, power, slope)).sum(0)
