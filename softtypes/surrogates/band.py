@@ -35,8 +35,8 @@ FEW = 8  # vectors whose products are made one by one
 class Chunks(NamedTuple):
     """Rows in c chunks of k, with the groups that they need."""
 
-    leans: Array  # (c, g, GROUP), of the middle row
-    heads: Array  # (c, g, 2, 2, GROUP), its logit at a block's first key, and that key's distance from its largest one
+    heads: Array  # (c, g, 5, GROUP), of the middle row: leans, logits at the first keys of blocks in two parts, and, in
+    # two parts, the distances of these keys from the largest logit
     leads: Array  # (c, k), twice the rows after the middle one
     ends: Array  # (c, 2), of the groups
 
@@ -131,10 +131,10 @@ def _dot_narrow(a: Array, narrow: Array) -> Array:
 
 def _tile(band: Band, chunk: Chunks, g: Array) -> tuple[Array, Array]:
     """The logits of a chunk's rows over a group's keys and their leans, `(k, GROUP b)`."""
-    offset, bend, head, slope = (_at(g, x) for x in (band.offsets, band.bends, chunk.heads, chunk.leans))
-    level, distance = head[:, 0, :, None], head[:, 1, :, None]
-    line, place = level + (slope[None, :, None] * offset - bend), distance + offset
-    slope = jnp.broadcast_to(slope[:, None], offset.shape[1:])
+    offset, bend, head = (_at(g, x) for x in (band.offsets, band.bends, chunk.heads[..., None]))
+    slope, level, distance = head[:1], head[1:3], head[3:]
+    line, place = level + (slope * offset - bend), distance + offset
+    slope = jnp.broadcast_to(slope[0], offset.shape[1:])
     # held: or else the loop over the tile makes them again for each entry
     line, place, slope = along.held((line.reshape(2, 1, -1), place.reshape(2, 1, -1), slope.reshape(1, -1)))
     lead = chunk.leads[:, None]
@@ -142,7 +142,15 @@ def _tile(band: Band, chunk: Chunks, g: Array) -> tuple[Array, Array]:
 
 
 def _at(g: Array, x: Array) -> Array:
-    return lax.dynamic_index_in_dim(x, g, 0, keepdims=False)
+    """`x[g]`; told that g is not negative, it compiles sooner."""
+    start = (g, *(jnp.zeros_like(g),) * (x.ndim - 1))
+    return lax.dynamic_slice(x, start, (1, *x.shape[1:]), allow_negative_indices=False)[0]
+
+
+def _put(g: Array, x: Array, y: Array) -> Array:
+    """x with y at g, likewise."""
+    start = (g, *(jnp.zeros_like(g),) * (x.ndim - 1))
+    return lax.dynamic_update_slice(x, y[None], start, allow_negative_indices=False)
 
 
 def _groups(chunk: Chunks, step: Callable, start: Any) -> Any:
@@ -188,7 +196,7 @@ def _over_columns(band: Band, join: str, start: Array, of_tile: Callable, *rows:
 
         def of_chunk(total, args):
             def step(g, total):
-                return lax.dynamic_update_index_in_dim(total, joined(_at(g, total), of_tile(g, *args)), g, 0)
+                return _put(g, total, joined(_at(g, total), of_tile(g, *args)))
 
             return _groups(args[0], step, total), None
 
@@ -466,8 +474,8 @@ def _chunks(blocks: _Blocks, places: Array, count: Array, reaches: Sequence[floa
         first, last = ends[-1]
         ends[-1] = jnp.where(low == 0, 0, first), jnp.where(high == count - 1, used, last)
     ends = [jnp.stack(end, -1) for end in ends]
-    heads = jnp.moveaxis(heads.reshape(2, 2, -1, groups, GROUP), (2, 3), (0, 1))
-    return Chunks(leans.reshape(-1, groups, GROUP), heads, lead(places), ends[0]), ends
+    heads = jnp.concatenate([leans[None], heads[:, 0], heads[:, 1]]).reshape(5, -1, groups, GROUP)
+    return Chunks(jnp.moveaxis(heads, 0, 2), lead(places), ends[0]), ends
 
 
 def _first(hit: Array) -> Array:
@@ -507,8 +515,8 @@ def own_weights(band: Band, count: Array, level: Array) -> Array:
     chunk, place = jnp.divmod(rows, level.shape[-1])
     group, block = jnp.arange(groups, dtype=jnp.int32)[:, None], inner // size
     offset, bend = (x.sum(1).reshape(groups, -1) for x in (band.offsets, band.bends))
-    line, distance = jnp.moveaxis(band.chunks.heads[chunk, group, :, :, block].sum(-2), -1, 0)
-    lean, lead = band.chunks.leans[chunk, group, block], band.chunks.leads[chunk, place]
+    head, lead = jnp.moveaxis(band.chunks.heads[chunk, group, :, block], -1, 0), band.chunks.leads[chunk, place]
+    lean, line, distance = head[0], head[1] + head[2], head[3] + head[4]
     return line + lean * offset - bend + lead * (distance + offset) - level[chunk, place]
 
 

@@ -158,31 +158,29 @@ def _parts(table: Array, keys: Array, points: Array, unit: Array, ends: Array) -
 
 
 def _total(parts: _Parts, power: int, rest: Polynomial) -> Array:
-    """Of terms times `(1 - v)^power rest(v)`, over both parts: a Taylor polynomial about each origin, whose coefficients
-    are factors, too, which keep their digits near 1."""
-    out, below = 0, 1 - parts.distance
+    """Of terms times `(1 - v)^power rest(v)`, over both parts: a Taylor polynomial about each origin."""
+    out, below = jnp.zeros_like(parts.distance), 1 - parts.distance
     for k, moment in enumerate(parts.moments[: 1 + power + rest.degree()]):
-        out = out + _factors(below, power - k, parts.distance, _taylor(power, rest, k)) * parts.outwards**k * moment
+        coefficient = _horner(_coefficient(power, rest, k), parts.distance) * below ** max(power - k, 0)
+        out = out + coefficient * parts.outwards**k * moment
     return out.sum(0)
 
 
-def _factors(below: Array, power: int, v: Array, rest: Polynomial) -> Array:
-    """`below^power rest(v)`."""
-    value = jnp.full_like(v, rest.coef[-1])
-    for coefficient in rest.coef[-2::-1]:
-        value = value * v + float(coefficient)
-    return value * below**power if power > 0 else value
+def _horner(polynomial: Polynomial, x: Array) -> Array:
+    out = jnp.full_like(x, polynomial.coef[-1])
+    for coefficient in polynomial.coef[-2::-1]:
+        out = out * x + float(coefficient)
+    return out
 
 
-def _taylor(power: int, rest: Polynomial, k: int) -> Polynomial:
-    """q of the coefficient `(1 - v)^max(power - k, 0) q(v)` of `(1 - v)^power rest(v)` to the power k about v."""
-    base = Polynomial([1, -1])
-    terms = (
-        math.comb(power, i) * (-1) ** i * rest.deriv(k - i) / math.factorial(k - i) * base ** (k - i - max(k - power, 0))
-        for i in range(min(k, power) + 1)
-        if k - i <= rest.degree()
-    )
-    return sum(terms, Polynomial([0]))
+def _coefficient(power: int, rest: Polynomial, k: int) -> Polynomial:
+    """q in `(1 - v)^max(power - k, 0) q(v)`, the k-th coefficient about v of `(1 - v)^power rest(v)`: as factors, which
+    keep their digits near 1."""
+    out = Polynomial([0])
+    for i in range(max(k - rest.degree(), 0), min(k, power) + 1):
+        of_rest = rest.deriv(k - i) / math.factorial(k - i)
+        out += math.comb(power, i) * (-1) ** i * Polynomial([1, -1]) ** (min(k, power) - i) * of_rest
+    return out
 
 
 def _lacking(factors: tuple, parts: _Parts) -> Array:

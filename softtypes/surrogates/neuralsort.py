@@ -177,7 +177,7 @@ def _profile(row: Row, softness: Softness, mode: Mode) -> profiles.Profile:
 class Banded(NamedTuple):
     """What the weights of a row are made of."""
 
-    band: band.Band
+    tiles: band.Band
     beyond: list[Array]  # the ends of wider bands, (c, 2) each
     fields: band.Fields
     rows: Array  # (c, k), 1 for those that there are
@@ -198,7 +198,7 @@ def _by_row(fn: Callable, prepare: Callable, ordered: Ordered, columns: Array) -
         banded = jax.vmap(prepare)(*rows)
         out = platform.each(fn, (banded, rows[0].count), n * n // band.shape_of(n)[0])
     whole = lambda x: x.reshape(*batch, -1)[..., :n]
-    return whole(banded.band.peaks), jax.tree.map(whole, out)
+    return whole(banded.tiles.peaks), jax.tree.map(whole, out)
 
 
 def _banded(mode: Mode, keys: Ordered, columns: Array, whole: bool = False) -> Banded:
