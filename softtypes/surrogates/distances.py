@@ -116,13 +116,19 @@ def _compact(factors: tuple, keys: Array, gaps: Array, counted: Array, unit: Arr
     table = windows.table(keys, unit, None, counted, degree=factors[0] + len(factors[1]))
     following = jnp.roll(keys, -1, -1)
     parts = _parts(table, keys, jnp.stack([keys, following], -2), unit, _windows(keys, unit))
-    lacking = _lacking(factors, parts)
-    left, right = lacking.sum(0)[..., 0, :], lacking.sum(0)[..., 1, :]  # that of the gap's upper end
-    shared = _Parts(parts.distance[:, 0], parts.outwards[:, 0], tuple(x[:, 0] for x in parts.moments))
-    change = reach * lax.stop_gradient(_gained(factors, shared, gaps[..., None, :] / reach) - lacking[1])
-    rises = change[..., 0, :] - change[..., 1, :]
+    lacking, held = _lacking(factors, parts), lax.stop_gradient(parts)
+    first = lambda x, axis: lax.index_in_dim(x, 0, axis, keepdims=False)  # indexing takes JAX ten times as long
+    shared = _Parts(first(held.distance, 1), first(held.outwards, 1), first(held.moments, 2))
+    gained = _gained(factors, shared, lax.stop_gradient(gaps)[..., None, :] / reach)
+    lost = lax.index_in_dim(lax.stop_gradient(lacking), 1, keepdims=False)
+    left, right = _sides(lacking.sum(0))  # that of the gap's upper end
     last = windows.places_of(keys) == keys.shape[-1] - 1
-    return Lacks(reach * (left + jnp.roll(right, 1, -1)), jnp.where(last, 0, rises))
+    rises = jnp.where(last, 0, reach * jnp.subtract(*_sides(gained - lost)))
+    return Lacks(reach * (left + jnp.roll(right, 1, -1)), rises)
+
+
+def _sides(x: Array) -> list[Array]:
+    return [lax.index_in_dim(x, i, x.ndim - 2, keepdims=False) for i in range(2)]
 
 
 def _windows(keys: Array, unit: Array) -> Array:
@@ -143,7 +149,7 @@ class _Parts(NamedTuple):
 
     distance: Array  # (2, 2, ..., 2, n), of the origin
     outwards: Array  # (2, ..., 1), whether keys lie beyond the origin, 1, or before it, -1
-    moments: tuple[Array, ...]
+    moments: Array  # (degrees, 2, 2, ..., 2, n)
 
 
 def _parts(table: Array, keys: Array, points: Array, unit: Array, ends: Array) -> _Parts:
@@ -154,15 +160,15 @@ def _parts(table: Array, keys: Array, points: Array, unit: Array, ends: Array) -
     gap = side * (points - lax.stop_gradient(windows.entries(keys, origin)))
     near = jnp.abs(gap) <= 1.0001 * unit  # or else the part is empty
     outwards = jnp.asarray([-1, 1], keys.dtype).reshape(2, *(1,) * (gap.ndim - 1))
-    return _Parts(ratio(jnp.where(near, gap, 0), unit), outwards, tuple(jnp.moveaxis(sums[..., 0, :], -1, 0)))
+    return _Parts(ratio(jnp.where(near, gap, 0), unit), outwards, jnp.moveaxis(sums[..., 0, :], -1, 0))
 
 
 def _total(parts: _Parts, power: int, rest: Polynomial) -> Array:
     """Of terms times `(1 - v)^power rest(v)`, over both parts: a Taylor polynomial about each origin."""
     out, below = jnp.zeros_like(parts.distance), 1 - parts.distance
-    for k, moment in enumerate(parts.moments[: 1 + power + rest.degree()]):
+    for k in range(1 + power + rest.degree()):
         coefficient = _horner(_coefficient(power, rest, k), parts.distance) * below ** max(power - k, 0)
-        out = out + coefficient * parts.outwards**k * moment
+        out = out + coefficient * parts.outwards**k * lax.index_in_dim(parts.moments, k, keepdims=False)
     return out.sum(0)
 
 
@@ -195,5 +201,5 @@ def _gained(factors: tuple, parts: _Parts, gap: Array) -> Array:
     axes = (-1,) + (1,) * gap.ndim
     nodes, weights = (x.astype(gap.dtype).reshape(axes) for x in ((1 + nodes) / 2, weights / 2))
     shifts = jnp.stack([nodes * gap[None]] * 2)
-    parts = _Parts(parts.distance[:, None] + shifts, parts.outwards[:, None], tuple(x[:, None] for x in parts.moments))
+    parts = _Parts(parts.distance[:, None] + shifts, parts.outwards[:, None], parts.moments[:, :, None])
     return gap * (weights * _total(parts, power, slope)).sum(0)
