@@ -2,12 +2,22 @@
 
 import os
 import re
-
-os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
+from importlib.metadata import version
 
 import jax
 import pytest
 from hypothesis import HealthCheck, settings
+
+# A mesh of devices; and programs that are compiled to be run once, in which optimisation would not earn back its time.
+# CI also runs them as everybody has them compiled.
+FLAGS = [
+    "--xla_force_host_platform_device_count=8",
+    "--xla_backend_optimization_level=0",
+    "--xla_llvm_disable_expensive_passes=true",
+]
+if tuple(map(int, version("jaxlib").split(".")[:2])) < (0, 12):  # later ones abort at the first of these
+    FLAGS += ["--xla_cpu_use_fusion_emitters=false", "--xla_cpu_parallel_codegen_split_count=1"]
+os.environ.setdefault("XLA_FLAGS", " ".join(FLAGS))
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
