@@ -197,7 +197,7 @@ def _by_row(fn: Callable, prepare: Callable, ordered: Ordered, columns: Array) -
     else:
         banded = jax.vmap(prepare)(*rows)
         out = platform.each(fn, (banded, rows[0].count), n * n // band.shape_of(n)[0])
-    whole = lambda x: x.reshape(*batch, -1)[..., :n]
+    whole = lambda x: x.reshape(*batch, x.shape[-2] * x.shape[-1])[..., :n]  # there may be no row
     return whole(banded.tiles.peaks), jax.tree.map(whole, out)
 
 
@@ -220,7 +220,7 @@ def _banded(mode: Mode, keys: Ordered, columns: Array, whole: bool = False) -> B
 
 def _means(mode: Mode, row: tuple[Banded, Array]) -> Array:
     out, _, fields, _, columns = row[0]
-    return band.solved(band.POWERS[mode.name], out, fields, columns)[1]
+    return band.solved(band.POWERS[mode.name], out, fields, columns)[1][..., 0]
 
 
 def _leans(mode: Mode, row: tuple[Banded, Array]) -> tuple[Array, Array]:
