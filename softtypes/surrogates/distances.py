@@ -5,7 +5,7 @@
 Their rises from key to key are summed as such: the difference of two sums would have no digits left.
 """
 
-import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -116,19 +116,14 @@ def _compact(factors: tuple, keys: Array, gaps: Array, counted: Array, unit: Arr
     table = windows.table(keys, unit, None, counted, degree=factors[0] + len(factors[1]))
     following = jnp.roll(keys, -1, -1)
     parts = _parts(table, keys, jnp.stack([keys, following], -2), unit, _windows(keys, unit))
-    lacking, held = _lacking(factors, parts), lax.stop_gradient(parts)
-    first = lambda x, axis: lax.index_in_dim(x, 0, axis, keepdims=False)  # indexing takes JAX ten times as long
-    shared = _Parts(first(held.distance, 1), first(held.outwards, 1), first(held.moments, 2))
-    gained = _gained(factors, shared, lax.stop_gradient(gaps)[..., None, :] / reach)
-    lost = lax.index_in_dim(lax.stop_gradient(lacking), 1, keepdims=False)
-    left, right = _sides(lacking.sum(0))  # that of the gap's upper end
+    lacking = _lacking(factors, parts)
+    left, right = lacking.sum(0)[..., 0, :], lacking.sum(0)[..., 1, :]  # that of the gap's upper end
+    held, gaps = lax.stop_gradient((parts, gaps))
+    shared = _Parts(held.distance[:, 0], held.outwards[:, 0], tuple(x[:, 0] for x in held.moments))
+    change = reach * (_gained(factors, shared, gaps[..., None, :] / reach) - lax.stop_gradient(lacking[1]))
+    rises = change[..., 0, :] - change[..., 1, :]
     last = windows.places_of(keys) == keys.shape[-1] - 1
-    rises = jnp.where(last, 0, reach * jnp.subtract(*_sides(gained - lost)))
-    return Lacks(reach * (left + jnp.roll(right, 1, -1)), rises)
-
-
-def _sides(x: Array) -> list[Array]:
-    return [lax.index_in_dim(x, i, x.ndim - 2, keepdims=False) for i in range(2)]
+    return Lacks(reach * (left + jnp.roll(right, 1, -1)), jnp.where(last, 0, rises))
 
 
 def _windows(keys: Array, unit: Array) -> Array:
@@ -149,7 +144,7 @@ class _Parts(NamedTuple):
 
     distance: Array  # (2, 2, ..., 2, n), of the origin
     outwards: Array  # (2, ..., 1), whether keys lie beyond the origin, 1, or before it, -1
-    moments: Array  # (degrees, 2, 2, ..., 2, n)
+    moments: tuple[Array, ...]
 
 
 def _parts(table: Array, keys: Array, points: Array, unit: Array, ends: Array) -> _Parts:
@@ -158,39 +153,36 @@ def _parts(table: Array, keys: Array, points: Array, unit: Array, ends: Array) -
     side = 1 - 2 * lax.broadcasted_iota(keys.dtype, origin.shape, origin.ndim - 2)
     points, unit = points[None, None], unit if unit.ndim == 0 else unit[None, None, ..., None]
     gap = side * (points - lax.stop_gradient(windows.entries(keys, origin)))
-    near = jnp.abs(gap) <= 1.0001 * unit  # or else the part is empty
+    near = gap <= 1.0001 * unit  # or else the part is empty
     outwards = jnp.asarray([-1, 1], keys.dtype).reshape(2, *(1,) * (gap.ndim - 1))
-    return _Parts(ratio(jnp.where(near, gap, 0), unit), outwards, jnp.moveaxis(sums[..., 0, :], -1, 0))
+    return _Parts(ratio(jnp.where(near, gap, 0), unit), outwards, tuple(jnp.moveaxis(sums[..., 0, :], -1, 0)))
 
 
-def _total(parts: _Parts, power: int, rest: Polynomial) -> Array:
-    """Of terms times `(1 - v)^power rest(v)`, over both parts: a Taylor polynomial about each origin."""
-    out, below = jnp.zeros_like(parts.distance), 1 - parts.distance
-    for k in range(1 + power + rest.degree()):
-        coefficient = _horner(_coefficient(power, rest, k), parts.distance) * below ** max(power - k, 0)
-        out = out + coefficient * parts.outwards**k * lax.index_in_dim(parts.moments, k, keepdims=False)
+def _times(parts: _Parts, constant: int, slope: int) -> _Parts:
+    """Of terms times `constant + slope v`."""
+    here, outwards = constant + slope * parts.distance, slope * parts.outwards
+    pairs = zip(parts.moments[:-1], parts.moments[1:], strict=True)
+    return parts._replace(moments=tuple(here * low + outwards * high for low, high in pairs))
+
+
+def _total(parts: _Parts, coefficients: Sequence[float]) -> Array:
+    """Of terms times a polynomial in v, over both parts."""
+    out = coefficients[0] * parts.moments[0]
+    for coefficient in coefficients[1:]:
+        parts = _times(parts, 0, 1)
+        out = out + coefficient * parts.moments[0]
     return out.sum(0)
 
 
-def _horner(polynomial: Polynomial, x: Array) -> Array:
-    out = jnp.full_like(x, polynomial.coef[-1])
-    for coefficient in polynomial.coef[-2::-1]:
-        out = out * x + float(coefficient)
-    return out
-
-
-def _coefficient(power: int, rest: Polynomial, k: int) -> Polynomial:
-    """q in `(1 - v)^max(power - k, 0) q(v)`, the k-th coefficient about v of `(1 - v)^power rest(v)`: as factors, which
-    keep their digits near 1."""
-    out = Polynomial([0])
-    for i in range(max(k - rest.degree(), 0), min(k, power) + 1):
-        of_rest = rest.deriv(k - i) / math.factorial(k - i)
-        out += math.comb(power, i) * (-1) ** i * Polynomial([1, -1]) ** (min(k, power) - i) * of_rest
-    return out
-
-
 def _lacking(factors: tuple, parts: _Parts) -> Array:
-    return _total(parts, factors[0], Polynomial([0, 1]) * Polynomial(factors[1]))
+    return _falling(factors[0], _times(parts, 0, 1), factors[1])
+
+
+def _falling(power: int, parts: _Parts, rest: Sequence[float]) -> Array:
+    """Of terms times `(1 - v)^power` and a polynomial; as factors, which keep their digits near 1."""
+    for _ in range(power):
+        parts = _times(parts, 1, -1)
+    return _total(parts, rest)
 
 
 def _gained(factors: tuple, parts: _Parts, gap: Array) -> Array:
@@ -201,5 +193,5 @@ def _gained(factors: tuple, parts: _Parts, gap: Array) -> Array:
     axes = (-1,) + (1,) * gap.ndim
     nodes, weights = (x.astype(gap.dtype).reshape(axes) for x in ((1 + nodes) / 2, weights / 2))
     shifts = jnp.stack([nodes * gap[None]] * 2)
-    parts = _Parts(parts.distance[:, None] + shifts, parts.outwards[:, None], parts.moments[:, :, None])
-    return gap * (weights * _total(parts, power, slope)).sum(0)
+    parts = _Parts(parts.distance[:, None] + shifts, parts.outwards[:, None], tuple(x[:, None] for x in parts.moments))
+    return gap * (weights * _falling(power, parts, slope.coef.tolist())).sum(0)

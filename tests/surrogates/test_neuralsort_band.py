@@ -165,6 +165,16 @@ def test_single_precision_is_accurate(op, mode, monkeypatch):
         close(gradient, exact[1], 1e-4 if softness > 1e-3 else 3e-3)
 
 
+@pytest.mark.parametrize("mode", [pytest.param("c0", marks=slow), pytest.param("c2", marks=exhaustive)])
+def test_single_precision_of_all_entries(mode):
+    """Of thousands of entries each: sums over windows that lose a digit now and then show in few of them."""
+    x = np.random.default_rng(0).normal(size=(24, 1024)).astype(np.float32)
+    run = lambda dtype: np.asarray(jax.jit(partial(OPERATORS["sort"], mode=mode))(jnp.asarray(x, dtype)))
+    with jax.enable_x64(True):
+        exact = run(jnp.float64)
+    assert np.abs(run(jnp.float32) - exact).max() < 1.5e-6 * np.abs(exact).max()
+
+
 @pytest.mark.parametrize("n", [40, *(pytest.param(n, marks=exhaustive) for n in (1, 2, 3))])
 def test_few_entries(n, monkeypatch, banded):
     x = jnp.asarray(np.random.default_rng(n).normal(size=n), "float32")
