@@ -165,9 +165,10 @@ def test_single_precision_is_accurate(op, mode, monkeypatch):
         close(gradient, exact[1], 1e-4 if softness > 1e-3 else 3e-3)
 
 
-@pytest.mark.parametrize("mode", [pytest.param("c0", marks=slow), pytest.param("c2", marks=exhaustive)])
+@pytest.mark.parametrize("mode", ["c0", pytest.param("c2", marks=exhaustive)])
 def test_single_precision_of_all_entries(mode):
-    """Of thousands of entries each: sums over windows that lose a digit now and then show in few of them."""
+    """Of thousands of entries each: sums over windows that lose a digit now and then show in few of them, and only
+    where XLA optimises, as it does in CI on the newest jax."""
     x = np.random.default_rng(0).normal(size=(24, 1024)).astype(np.float32)
     run = lambda dtype: np.asarray(jax.jit(partial(OPERATORS["sort"], mode=mode))(jnp.asarray(x, dtype)))
     with jax.enable_x64(True):
