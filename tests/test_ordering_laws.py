@@ -171,7 +171,7 @@ EVERY = [(name, mode) for name, algorithm in ALGORITHMS.items() for mode in algo
 SINGLE = [("softsort", "c0"), ("neuralsort", "c1"), ("sorting_network", "c2"), ("fast_soft_sort", "smooth")]
 SINGLE += [("ot", "smooth"), ("smooth_sort", "smooth")]
 SINGLE_EVERY_DAY = SINGLE[:1]
-FOR_A_RELEASE = ("ot", "sorting_network", "smooth_sort")  # in what compiles programs of its own
+FOR_A_RELEASE = ("sorting_network", "smooth_sort")  # in what compiles programs of its own
 
 
 def marked(pair, everyday):

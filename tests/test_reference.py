@@ -139,12 +139,13 @@ def kind_of(case):
 
 
 def is_looked_at(algorithm, mode, standardize, shape):
-    """Mode "smooth" on rows, on a longer one and as the data are; c0, which differs in the projection, on rows."""
+    """Mode "smooth" on rows, on a longer one and as the data are; others, which differ in the projection, on rows."""
     if algorithm == "ot":
         return mode in ("smooth", "c1") and shape == (4,)
     if mode == "smooth":
         return (standardize, shape) in ((True, (3, 4)), (True, (7,)), (False, (4,)))
-    return mode == "c0" and (standardize, shape) == (True, (3, 4))
+    modes = ("c0", "c2") if algorithm in ("softsort", "fast_soft_sort") else ("c0",)
+    return mode in modes and (standardize, shape) == (True, (3, 4))
 
 
 GROUPS = [

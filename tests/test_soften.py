@@ -170,6 +170,7 @@ OPERATORS = {
         lambda x: soft_relu(sft.sort(x, relaxation=S)),
     ),
     "of a relaxed condition": (lambda x: sft.where(x > 0.2, x, 0.0), soft_relu),
+    "of a relaxed index": (lambda x: sft.take(x, jnp.argmax(x)), PAIRS["argmax"][1]),
 }
 
 

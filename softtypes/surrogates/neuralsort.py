@@ -182,10 +182,11 @@ class Banded(NamedTuple):
     fields: band.Fields
     rows: Array  # (c, k), 1 for those that there are
     columns: Array  # (g, GROUP b, 1 + r)
+    count: Array  # 0-d
 
 
 def _by_row(fn: Callable, prepare: Callable, ordered: Ordered, columns: Array) -> tuple[Array, Any]:
-    """The peak rows, `(..., n)`, and `fn(prepare(ordered, columns), count)` of each row of the batch, likewise; that of
+    """The peak rows, `(..., n)`, and `fn(prepare(ordered, columns))` of each row of the batch, likewise; that of
     all rows is prepared at once."""
     *batch, n = ordered.places.shape
     rows = jax.tree.map(lambda x: x.reshape(-1, *x.shape[len(batch) :]), (ordered, columns))
@@ -193,10 +194,10 @@ def _by_row(fn: Callable, prepare: Callable, ordered: Ordered, columns: Array) -
     rows = rows[0]._replace(count=scalar(rows[0].count), scale=scalar(rows[0].scale)), rows[1]
     if math.prod(batch) == 1:
         banded = prepare(*jax.tree.map(lambda x: x[0], rows))
-        out = fn((banded, ordered.count.reshape(())))
+        out = fn(banded)
     else:
         banded = jax.vmap(prepare)(*rows)
-        out = platform.each(fn, (banded, rows[0].count), n * n // band.shape_of(n)[0])
+        out = platform.each(fn, banded, n * n // band.shape_of(n)[0])
     whole = lambda x: x.reshape(*batch, x.shape[-2] * x.shape[-1])[..., :n]  # there may be no row
     return whole(banded.tiles.peaks), jax.tree.map(whole, out)
 
@@ -215,18 +216,17 @@ def _banded(mode: Mode, keys: Ordered, columns: Array, whole: bool = False) -> B
     scaled = band.flat(out, keys.places)
     bends = 2 * (out.peaks - own).astype(scaled.dtype) * scaled + band.flat(out, keys.bends)
     fields, rows = band.Fields(scaled, bends, keys.scale), (places < keys.count).astype(dtype)
-    return Banded(out, [other.chunks.ends for other in wider], fields, rows, band.flat(out, columns))
+    return Banded(out, [other.chunks.ends for other in wider], fields, rows, band.flat(out, columns), keys.count)
 
 
-def _means(mode: Mode, row: tuple[Banded, Array]) -> Array:
-    out, _, fields, _, columns = row[0]
-    return band.solved(band.POWERS[mode.name], out, fields, columns)[1][..., 0]
+def _means(mode: Mode, row: Banded) -> Array:
+    return band.solved(band.POWERS[mode.name], row.tiles, row.fields, row.columns)[1][..., 0]
 
 
-def _leans(mode: Mode, row: tuple[Banded, Array]) -> tuple[Array, Array]:
+def _leans(mode: Mode, row: Banded) -> tuple[Array, Array]:
     """The sums of the columns, and those of their leans, of which half of the mean counts from the peak row. Columns
     that hardly weigh anything are first scaled up."""
-    (out, beyond, fields, rows, ones), count = row
+    out, beyond, fields, rows, ones, count = row
     power = band.POWERS[mode.name]
     level = band.solved(power, out, fields, ones)[0]
     for ends in beyond:
