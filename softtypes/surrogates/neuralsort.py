@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from softtypes.surrogates import band, platform, profiles, steps
+from softtypes.surrogates import band, band_sums, leans, platform, profiles, steps, tiles
 from softtypes.surrogates.algorithm import Algorithm, Request, Row, inverse, per_matrix, positions_along
 from softtypes.surrogates.distances import lacks
 from softtypes.surrogates.modes import Mode
@@ -177,9 +177,9 @@ def _profile(row: Row, softness: Softness, mode: Mode) -> profiles.Profile:
 class Banded(NamedTuple):
     """What the weights of a row are made of."""
 
-    tiles: band.Band
+    band: tiles.Band
     beyond: list[Array]  # the ends of wider bands, (c, 2) each
-    fields: band.Fields
+    fields: band_sums.Fields
     rows: Array  # (c, k), 1 for those that there are
     columns: Array  # (g, GROUP b, 1 + r)
     count: Array  # 0-d
@@ -199,7 +199,7 @@ def _by_row(fn: Callable, prepare: Callable, ordered: Ordered, columns: Array) -
         banded = jax.vmap(prepare)(*rows)
         out = platform.each(fn, banded, n * n // band.shape_of(n)[0])
     whole = lambda x: x.reshape(*batch, x.shape[-2] * x.shape[-1])[..., :n]  # there may be no row
-    return whole(banded.tiles.peaks), jax.tree.map(whole, out)
+    return whole(banded.band.peaks), jax.tree.map(whole, out)
 
 
 def _banded(mode: Mode, keys: Ordered, columns: Array, whole: bool = False) -> Banded:
@@ -212,40 +212,63 @@ def _banded(mode: Mode, keys: Ordered, columns: Array, whole: bool = False) -> B
     reaches = [1.0] if mode.step.reach else reaches  # below its largest logit by 1 a sparse row has no weights
     existing = jnp.minimum(places, jnp.maximum(keys.count - 1, 0))
     out, *wider = band.banded(keys.gaps, keys.rises, keys.count, existing, *reaches, whole=whole)
-    own = band.flat(out, jnp.arange(n, dtype=jnp.int32))
-    scaled = band.flat(out, keys.places)
-    bends = 2 * (out.peaks - own).astype(scaled.dtype) * scaled + band.flat(out, keys.bends)
-    fields, rows = band.Fields(scaled, bends, keys.scale), (places < keys.count).astype(dtype)
-    return Banded(out, [other.chunks.ends for other in wider], fields, rows, band.flat(out, columns), keys.count)
+    own = tiles.flat(out, jnp.arange(n, dtype=jnp.int32))
+    scaled = tiles.flat(out, keys.places)
+    bends = 2 * (out.peaks - own).astype(scaled.dtype) * scaled + tiles.flat(out, keys.bends)
+    fields, rows = band_sums.Fields(scaled, bends, keys.scale), (places < keys.count).astype(dtype)
+    return Banded(out, [other.chunks.ends for other in wider], fields, rows, tiles.flat(out, columns), keys.count)
 
 
 def _means(mode: Mode, row: Banded) -> Array:
-    return band.solved(band.POWERS[mode.name], row.tiles, row.fields, row.columns)[1][..., 0]
+    return band_sums.solved(band_sums.POWERS[mode.name], row.band, row.fields, row.columns)[1][..., 0]
 
 
 def _leans(mode: Mode, row: Banded) -> tuple[Array, Array]:
-    """The sums of the columns, and those of their leans, of which half of the mean counts from the peak row. Columns
-    that hardly weigh anything are first scaled up."""
-    out, beyond, fields, rows, ones, count = row
-    power = band.POWERS[mode.name]
-    level = band.solved(power, out, fields, ones)[0]
-    for ends in beyond:
-        out = _with_faint_columns(out, out.ending(ends), count, level)
-    kinds = band.Kind(), band.Kind(lean=1)
-    sums = band.column_sums(power, kinds, out, fields, level, jnp.stack([rows, rows], -1))
-    return sums[..., 0], sums[..., 1]
+    """The sums of the columns, and those of their leans, of which half of the mean counts from the peak row."""
+    sums = (_sums if row.fields.scale is None else _sums_in_steps)(band_sums.POWERS[mode.name], row)
+    return sums[:, 0], sums[:, 1]
 
 
-def _with_faint_columns(out: band.Band, wide: band.Band, count: Array, level: Array) -> band.Band:
+def _sums_in_steps(power: int, row: Banded) -> Array:
+    scaled, level = _scaled_up(power, row)
+    return leans.sums(power, scaled.band, row.fields, level, row.rows)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _sums(power: int, row: Banded) -> Array:
+    """With a derivative of all steps at once, for a softness that is a constant."""
+    return _sums_in_steps(power, row)
+
+
+@_sums.defjvp
+def _sums_jvp(power, primals, tangents):
+    (row,), moved = primals, tangents[0].fields
+    scaled, level = _scaled_up(power, row)
+    args = row.fields, level, row.rows
+    change = leans.change(power, scaled, *args, jnp.stack([moved.bends, moved.places], 1))
+    return leans.sums(power, scaled.band, *args), change
+
+
+def _scaled_up(power: int, row: Banded) -> tuple[leans.Scaled, Array]:
+    """The band, its columns that hardly weigh anything scaled up, and the thresholds of the rows."""
+    level = band_sums.solved(power, row.band, row.fields, row.columns)[0]
+    scaled = leans.Scaled(row.band, jnp.ones_like(row.columns[..., 0]))
+    for ends in row.beyond:
+        scaled = _with_faint_columns(row.band, row.band.ending(ends), row.count, level)
+    return scaled, level
+
+
+def _with_faint_columns(out: tiles.Band, wide: tiles.Band, count: Array, level: Array) -> leans.Scaled:
     """Groups with columns that may weigh less than `exp(-FAINT)`, such as those of outliers, are looked at in all rows
     of the wide band, and their columns are scaled up."""
     level, (groups, size) = lax.stop_gradient(level), out.peaks.shape
     there = jnp.arange(groups * size, dtype=jnp.int32).reshape(groups, size) < count
     faint = (there & ~(band.own_weights(out, count, level) > -FAINT)).any(-1)
     near, far = out.chunks.ends, band.meeting(wide, faint)
-    tops = band.column_tops(out.ending(far), level)
+    tops = band_sums.column_tops(out.ending(far), level)
     scaled = faint[:, None] & (tops > -(float(jnp.finfo(level.dtype).max) ** 0.2))
-    tops = jnp.where(scaled, tops, 0).reshape(out.bends[:, 0].shape)
+    tops = jnp.where(scaled, tops, 0)
     both = jnp.stack([jnp.minimum(near[:, 0], far[:, 0]), jnp.maximum(near[:, 1], far[:, 1])], -1)
     ends = jnp.where(far[:, :1] < far[:, 1:], both, near)
-    return out._replace(bends=out.bends.at[:, 1].add(tops)).ending(ends)
+    bends = out.bends.at[:, 1].add(tops.reshape(out.bends[:, 0].shape))
+    return leans.Scaled(out._replace(bends=bends).ending(ends), jnp.exp(tops))
