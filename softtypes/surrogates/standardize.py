@@ -37,8 +37,8 @@ def tally(x: Array, where: Array | None) -> Tally:
     if where is not None:
         counts = finite & where
         return Tally(counts, number(counts, x.dtype))
-    total = along.total(x * _part(x))  # finite if all entries are
-    of_all = lambda x, total: (jnp.zeros_like(total, dtype=jnp.int32) + x.shape[-1], total)
+    total = x.sum(-1, keepdims=True)  # finite only if all entries are
+    of_all = lambda x, total: (jnp.zeros_like(total, dtype=jnp.int32) + x.shape[-1], total * _part(x))
     of_finite = lambda x, total: (number(jnp.isfinite(x), x.dtype), _total(x, jnp.isfinite(x)))
     return Tally(finite, *platform.shortcut(jnp.isfinite(total), of_all, of_finite, x, total))
 
