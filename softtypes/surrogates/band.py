@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from softtypes.surrogates import tiles
-from softtypes.surrogates.tiles import GROUP, Band, Chunks
+from softtypes.surrogates.tiles import GROUP, Band, Chunks, Ends
 
 
 def shape_of(n: int) -> tuple[int, int]:
@@ -115,8 +115,8 @@ def _chunks(blocks: _Blocks, places: Array, count: Array, reaches: Sequence[floa
     steps = leans[None] * widths - blocks.drop[:, None]
     m = leans.shape[-1]
     rough = jnp.where(blocks.valid[:, 0][None], _before(_joined(steps), m), -jnp.inf)
-    highest = rough == rough.max(-1, keepdims=True)
-    centre = _span(highest, highest)[0]
+    highest = (rough == rough.max(-1, keepdims=True))[None]
+    centre = _span(highest, highest)[0, 0]
     heads = _outwards(jnp.stack([steps, widths], 1), centre)
     lead = lambda row: 2 * (row - origin[:, None]).astype(dtype)
     leads = jnp.stack([lead(low[:, None]), lead(high[:, None])])
@@ -127,7 +127,7 @@ def _chunks(blocks: _Blocks, places: Array, count: Array, reaches: Sequence[floa
         last = jnp.arange(len(reaches))[:, None] == len(reaches) - 1
         first = jnp.where(last & (low == 0)[None], 0, first)
         after = jnp.where(last & (high == count - 1)[None], used, after)
-    ends = list(jnp.stack([first, after], -1))
+    ends = [Ends(*both) for both in zip(first, after, strict=True)]
     heads = jnp.concatenate([leans[None], heads[:, 0], heads[:, 1]]).reshape(5, leans.shape[0], -1, GROUP)
     return Chunks(jnp.moveaxis(heads, 0, 2), lead(places), ends[0]), ends
 
@@ -154,11 +154,12 @@ def _span(first: Array, last: Array, size: int = 1) -> Array:
     return jnp.stack([jnp.where(low < end, low, 0), -high])
 
 
-def meeting(band: Band, groups: Array) -> Array:
-    """The ends of those groups, `(g,)` bool, that each chunk needs, `(c, 2)`; 0 where it needs none."""
+def meeting(band: Band, groups: Array) -> Ends:
+    """The ends of those groups, `(g,)` bool, that each chunk needs."""
     places = jnp.arange(groups.shape[0], dtype=jnp.int32)[None]
-    hit = groups[None] & (places >= band.chunks.ends[:, :1]) & (places < band.chunks.ends[:, 1:])
-    return _span(hit, hit).T
+    first, after = band.chunks.ends
+    hit = groups[None] & (places >= first[:, None]) & (places < after[:, None])
+    return Ends(*_span(hit, hit))
 
 
 def own_weights(band: Band, count: Array, level: Array) -> Array:

@@ -119,7 +119,7 @@ def _compact(factors: tuple, keys: Array, gaps: Array, counted: Array, unit: Arr
     lacking = _lacking(factors, parts)
     left, right = lacking.sum(0)[..., 0, :], lacking.sum(0)[..., 1, :]  # that of the gap's upper end
     held, gaps = lax.stop_gradient((parts, gaps))
-    shared = _Parts(held.distance[:, 0], held.outwards[:, 0], tuple(x[:, 0] for x in held.moments))
+    shared = _Parts(held.distance[:, 0], tuple(x[:, 0] for x in held.moments))
     change = reach * (_gained(factors, shared, gaps[..., None, :] / reach) - lax.stop_gradient(lacking[1]))
     rises = change[..., 0, :] - change[..., 1, :]
     last = windows.places_of(keys) == keys.shape[-1] - 1
@@ -140,10 +140,10 @@ def _windows(keys: Array, unit: Array) -> Array:
 
 
 class _Parts(NamedTuple):
-    """Windows in two parts, with the moments of their keys about an origin: of the near part the farthest key."""
+    """Windows in two parts, with the moments of their keys about an origin: of the near part the farthest key, so that
+    odd ones are negative."""
 
     distance: Array  # (2, 2, ..., 2, n), of the origin
-    outwards: Array  # (2, ..., 1), whether keys lie beyond the origin, 1, or before it, -1
     moments: tuple[Array, ...]
 
 
@@ -155,14 +155,14 @@ def _parts(table: Array, keys: Array, points: Array, unit: Array, ends: Array) -
     gap = side * (points - lax.stop_gradient(windows.entries(keys, origin)))
     near = gap <= 1.0001 * unit  # or else the part is empty
     outwards = jnp.asarray([-1, 1], keys.dtype).reshape(2, *(1,) * (gap.ndim - 1))
-    return _Parts(ratio(jnp.where(near, gap, 0), unit), outwards, tuple(jnp.moveaxis(sums[..., 0, :], -1, 0)))
+    signed = (x * outwards if power % 2 else x for power, x in enumerate(jnp.moveaxis(sums[..., 0, :], -1, 0)))
+    return _Parts(ratio(jnp.where(near, gap, 0), unit), tuple(signed))
 
 
 def _times(parts: _Parts, constant: int, slope: int) -> _Parts:
     """Of terms times `constant + slope v`."""
-    here, outwards = constant + slope * parts.distance, slope * parts.outwards
-    pairs = zip(parts.moments[:-1], parts.moments[1:], strict=True)
-    return parts._replace(moments=tuple(here * low + outwards * high for low, high in pairs))
+    here, pairs = constant + slope * parts.distance, zip(parts.moments[:-1], parts.moments[1:], strict=True)
+    return parts._replace(moments=tuple(here * low + slope * high for low, high in pairs))
 
 
 def _total(parts: _Parts, coefficients: Sequence[float]) -> Array:
@@ -193,5 +193,5 @@ def _gained(factors: tuple, parts: _Parts, gap: Array) -> Array:
     axes = (-1,) + (1,) * gap.ndim
     nodes, weights = (x.astype(gap.dtype).reshape(axes) for x in ((1 + nodes) / 2, weights / 2))
     shifts = jnp.stack([nodes * gap[None]] * 2)
-    parts = _Parts(parts.distance[:, None] + shifts, parts.outwards[:, None], tuple(x[:, None] for x in parts.moments))
+    parts = _Parts(parts.distance[:, None] + shifts, tuple(x[:, None] for x in parts.moments))
     return gap * (weights * _falling(power, parts, slope.coef.tolist())).sum(0)

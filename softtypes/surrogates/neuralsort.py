@@ -178,7 +178,7 @@ class Banded(NamedTuple):
     """What the weights of a row are made of."""
 
     band: tiles.Band
-    beyond: list[Array]  # the ends of wider bands, (c, 2) each
+    beyond: list[tiles.Ends]  # of wider bands
     fields: band_sums.Fields
     rows: Array  # (c, k), 1 for those that there are
     columns: Array  # (g, GROUP b, 1 + r)
@@ -268,7 +268,8 @@ def _with_faint_columns(out: tiles.Band, wide: tiles.Band, count: Array, level: 
     tops = band_sums.column_tops(out.ending(far), level)
     scaled = faint[:, None] & (tops > -(float(jnp.finfo(level.dtype).max) ** 0.2))
     tops = jnp.where(scaled, tops, 0)
-    both = jnp.stack([jnp.minimum(near[:, 0], far[:, 0]), jnp.maximum(near[:, 1], far[:, 1])], -1)
-    ends = jnp.where(far[:, :1] < far[:, 1:], both, near)
+    some = far.first < far.after
+    first = jnp.where(some, jnp.minimum(near.first, far.first), near.first)
+    ends = tiles.Ends(first, jnp.where(some, jnp.maximum(near.after, far.after), near.after))
     bends = out.bends.at[:, 1].add(tops.reshape(out.bends[:, 0].shape))
     return leans.Scaled(out._replace(bends=bends).ending(ends), jnp.exp(tops))

@@ -16,13 +16,20 @@ GROUP = 4  # blocks in a group
 FEW = 8  # vectors whose products are made one by one
 
 
+class Ends(NamedTuple):
+    """The first of the groups that chunks need, and the one after the last; both 0 where they need none."""
+
+    first: Array  # (c,)
+    after: Array  # (c,)
+
+
 class Chunks(NamedTuple):
     """Rows in c chunks of k, with the groups that they need."""
 
     heads: Array  # (c, g, 5, GROUP), of the middle row: leans, logits at the first keys of blocks in two parts, and, in
     # two parts, the distances of these keys from the largest logit
     leads: Array  # (c, k), twice the rows after the middle one
-    ends: Array  # (c, 2), of the groups
+    ends: Ends
 
 
 class Band(NamedTuple):
@@ -36,8 +43,8 @@ class Band(NamedTuple):
     peaks: Array  # (g, GROUP b), that row
     chunks: Chunks
 
-    def ending(self, ends: Array) -> "Band":
-        """The band with other ends of the groups that its chunks need, `(c, 2)`."""
+    def ending(self, ends: Ends) -> "Band":
+        """The band with other ends of the groups that its chunks need."""
         return self._replace(chunks=self.chunks._replace(ends=ends))
 
 
@@ -74,7 +81,7 @@ def put(g: Array, x: Array, y: Array) -> Array:
 
 def over_groups(chunk: Chunks, step: Callable, start: Any) -> Any:
     """`step(g, state)` over the groups that a chunk needs."""
-    return lax.fori_loop(chunk.ends[0], chunk.ends[1], step, start)
+    return lax.fori_loop(*chunk.ends, step, start)
 
 
 def entries(band: Band) -> int:
@@ -101,7 +108,7 @@ def over_columns(
         return lax.scan(of_chunk, start, (band.chunks, *rows))[0]
 
     def of_chunks(total, args):
-        first, after = args[0].ends.T
+        first, after = args[0].ends
         last = jnp.maximum(after - 1, first)
         prepared = jax.vmap(prepare)(*args)
 
