@@ -76,8 +76,8 @@ def _row_sums(power: int, kinds: Kinds, band: Band, level: Array, columns: Array
         chunk, level = args
 
         def add(g, sums):
-            logits, slope = tiles.logits_of(band, chunk, g)
-            above, lean, column = logits - level[:, None], chunk.leads[:, None] + slope, tiles.at(g, columns)
+            logits, middle = tiles.logits_of(band, chunk, g)
+            above, lean, column = logits - level[:, None], chunk.leads[:, None] + middle, tiles.at(g, columns)
             return sums + _weighted(power, kinds, above, lean, tiles.dot_narrow, column, 1)
 
         return tiles.over_groups(chunk, add, jnp.zeros_like(level)[:, None] * jnp.zeros_like(columns[0, :1]))
@@ -90,8 +90,8 @@ def _column_sums(power: int, kinds: Kinds, band: Band, level: Array, rows: Array
     product = lambda weights, row: tiles.dot_few(row.T, weights)
 
     def of_tile(g, chunk, level, row):
-        logits, slope = tiles.logits_of(band, chunk, g)
-        return _weighted(power, kinds, logits - level[:, None], chunk.leads[:, None] + slope, product, row, 0)
+        logits, middle = tiles.logits_of(band, chunk, g)
+        return _weighted(power, kinds, logits - level[:, None], chunk.leads[:, None] + middle, product, row, 0)
 
     nothing = jnp.zeros_like(level[0, :1]) + jnp.zeros_like(rows[0, 0])
     zeros = jnp.broadcast_to(nothing[None, :, None], (band.peaks.shape[0], nothing.size, band.peaks.shape[1]))

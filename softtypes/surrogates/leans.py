@@ -36,8 +36,8 @@ def sums(power: int, band: Band, fields: Fields, level: Array, rows: Array) -> A
     """y over rows `(c, k)`, 1 or 0, at fixed thresholds: `(g, 2, GROUP b)`."""
 
     def of_tile(g: Array, chunk: Chunks, level: Array, rows: Array) -> Array:
-        logits, slope = tiles.logits_of(band, chunk, g)
-        return _down(chunk, slope, rows, weight(power, Kind(), logits - level[:, None]))
+        logits, middle = tiles.logits_of(band, chunk, g)
+        return _down(chunk, middle, rows, weight(power, Kind(), logits - level[:, None]))
 
     groups, keys = band.peaks.shape
     return tiles.over_columns(band, "add", _nothing(level, rows, (groups, 2, keys)), of_tile, level, rows)
@@ -54,10 +54,10 @@ def _sums(power: int, band: Band, fields: Fields, level: Array, rows: Array) -> 
     return jnp.swapaxes(column_sums(power, kinds, band, fields, level, jnp.stack([rows, rows], -1)), 1, 2)
 
 
-def _down(chunk: Chunks, slope: Array, rows: Array, terms: Array) -> Array:
+def _down(chunk: Chunks, middle: Array, rows: Array, terms: Array) -> Array:
     """Sums over rows of terms, and of terms times their lean: the row's, and that of the middle row."""
     plain, leaning = tiles.dot_few(jnp.stack([rows, rows * chunk.leads]), terms)
-    return jnp.stack([plain, leaning + slope[0] * plain])
+    return jnp.stack([plain, leaning + middle[0] * plain])
 
 
 def _nothing(level: Array, x: Array, shape: tuple[int, ...]) -> Array:
@@ -79,20 +79,20 @@ def centred(power: int, band: Band, fields: Fields, level: Array, rows: Array, s
 
     def with_mean(chunk: Chunks, level: Array, rows: Array) -> tuple[Array, Array, Array]:
         def add(g: Array, sums: Array) -> Array:
-            logits, slope = tiles.logits_of(band, chunk, g)
+            logits, middle = tiles.logits_of(band, chunk, g)
             b, u = tiles.at(g, x) * tiles.at(g, shares[0])[None]
-            columns = [b + slope[0] * u, u, *([jnp.ones_like(u)] if power else [])]
+            columns = [b + middle[0] * u, u, *([jnp.ones_like(u)] if power else [])]
             return sums + tiles.dot_narrow(_slope(power, logits, level), jnp.stack(columns, -1))
 
         sums = tiles.over_groups(chunk, add, _nothing(level, x, (len(level), 3 if power else 2)))
         return level, rows, _mean(sums[:, 0] + chunk.leads * sums[:, 1], sums[:, 2:])
 
     def of_tile(g: Array, chunk: Chunks, level: Array, rows: Array, mean: Array) -> Array:
-        logits, slope = tiles.logits_of(band, chunk, g)
+        logits, middle = tiles.logits_of(band, chunk, g)
         b, u = tiles.at(g, x)
-        moved = (b + slope[0] * u)[None] + chunk.leads[:, None] * u[None]
+        moved = (b + middle[0] * u)[None] + chunk.leads[:, None] * u[None]
         moved = moved - mean[:, None] * tiles.at(g, shares[1])[None]
-        return _down(chunk, slope, rows, _slope(power, logits, level) * moved)
+        return _down(chunk, middle, rows, _slope(power, logits, level) * moved)
 
     return tiles.over_columns(band, "add", _nothing(level, x, x.shape), of_tile, level, rows, prepare=with_mean)
 

@@ -58,13 +58,13 @@ def logits_of(band: Band, chunk: Chunks, g: Array) -> tuple[Array, Array]:
     """The logits of a chunk's rows over a group's keys, `(k, GROUP b)`, and the leans of the middle row,
     `(1, GROUP b)`."""
     offset, bend, head = (at(g, x) for x in (band.offsets, band.bends, chunk.heads[..., None]))
-    slope, level, distance = head[:1], head[1:3], head[3:]
-    line, place = level + (slope * offset - bend), distance + offset
-    slope = jnp.broadcast_to(slope[0], offset.shape[1:])
+    middle, level, distance = head[:1], head[1:3], head[3:]
+    line, place = level + (middle * offset - bend), distance + offset
+    middle = jnp.broadcast_to(middle[0], offset.shape[1:])
     # held: or else the loop over the tile makes them again for each entry
-    line, place, slope = along.held((line.reshape(2, 1, -1), place.reshape(2, 1, -1), slope.reshape(1, -1)))
+    line, place, middle = along.held((line.reshape(2, 1, -1), place.reshape(2, 1, -1), middle.reshape(1, -1)))
     lead = chunk.leads[:, None]
-    return (line[0] + lead * place[0]) + (line[1] + lead * place[1]), slope
+    return (line[0] + lead * place[0]) + (line[1] + lead * place[1]), middle
 
 
 def at(g: Array, x: Array) -> Array:
