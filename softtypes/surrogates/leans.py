@@ -40,7 +40,7 @@ def sums(power: int, band: Band, fields: Fields, level: Array, rows: Array) -> A
         return _down(chunk, middle, rows, weight(power, Kind(), logits - level[:, None]))
 
     groups, keys = band.peaks.shape
-    return tiles.over_columns(band, "add", _nothing(level, rows, (groups, 2, keys)), of_tile, level, rows)
+    return tiles.over_columns(band, "add", tiles.nothing((groups, 2, keys), level, rows), of_tile, level, rows)
 
 
 @sums.defjvp
@@ -58,11 +58,6 @@ def _down(chunk: Chunks, middle: Array, rows: Array, terms: Array) -> Array:
     """Sums over rows of terms, and of terms times their lean: the row's, and that of the middle row."""
     plain, leaning = tiles.dot_few(jnp.stack([rows, rows * chunk.leads]), terms)
     return jnp.stack([plain, leaning + middle[0] * plain])
-
-
-def _nothing(level: Array, x: Array, shape: tuple[int, ...]) -> Array:
-    """Zeros that shard_map sees vary as both do."""
-    return jnp.broadcast_to(jnp.zeros_like(level.ravel()[0]) * jnp.zeros_like(x.ravel()[0]), shape)
 
 
 def change(power: int, scaled: Scaled, fields: Fields, level: Array, rows: Array, dfields: Array) -> Array:
@@ -84,7 +79,7 @@ def centred(power: int, band: Band, fields: Fields, level: Array, rows: Array, s
             columns = [b + middle[0] * u, u, *([jnp.ones_like(u)] if power else [])]
             return sums + tiles.dot_narrow(_slope(power, logits, level), jnp.stack(columns, -1))
 
-        sums = tiles.over_groups(chunk, add, _nothing(level, x, (len(level), 3 if power else 2)))
+        sums = tiles.over_groups(chunk, add, tiles.nothing((len(level), 3 if power else 2), level, x))
         return level, rows, _mean(sums[:, 0] + chunk.leads * sums[:, 1], sums[:, 2:])
 
     def of_tile(g: Array, chunk: Chunks, level: Array, rows: Array, mean: Array) -> Array:
@@ -94,7 +89,7 @@ def centred(power: int, band: Band, fields: Fields, level: Array, rows: Array, s
         moved = moved - mean[:, None] * tiles.at(g, shares[1])[None]
         return _down(chunk, middle, rows, _slope(power, logits, level) * moved)
 
-    return tiles.over_columns(band, "add", _nothing(level, x, x.shape), of_tile, level, rows, prepare=with_mean)
+    return tiles.over_columns(band, "add", tiles.nothing(x.shape, level, x), of_tile, level, rows, prepare=with_mean)
 
 
 def _slope(power: int, logits: Array, level: Array) -> Array:

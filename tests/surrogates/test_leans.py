@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import softtypes as sft
-from softtypes.surrogates import band_sums, leans, neuralsort, platform
+from softtypes.surrogates import band, band_sums, leans, neuralsort, platform
 from softtypes.surrogates.modes import MODES
 from tests.surrogates.rows import close
 from tests.surrogates.rows import double_precision as double_precision
@@ -92,13 +92,19 @@ def test_the_derivative_is_symmetric_but_for_shares(mode):
 
 
 @slow
-def test_gradients_of_faint_columns():
-    """Outliers whose columns weigh `exp(-96)` and less, which single precision would lose, are scaled up."""
-    x = np.random.default_rng(0).normal(size=1024)
-    x[:2] = 9, -7
-    run = lambda dtype: jax.jit(jax.grad(lambda x: rank(x, "smooth") @ jnp.cos(jnp.arange(1024.0, dtype=dtype))))(
-        jnp.asarray(x, dtype)
-    )
+def test_gradients_of_faint_columns(monkeypatch):
+    """The outermost columns weigh `exp(-96)` and less: single precision would lose them. Their logits are near 100, so
+    that it knows their weights, and what they alone change, to some 1e-3."""
+    x = np.random.default_rng(0).normal(size=2048)
+    outermost = np.zeros_like(x)
+    outermost[[x.argmin(), x.argmax()]] = 1, -1
+
+    def gradient(dtype):
+        total = lambda x: sft.rank(x, axis=-1, algorithm="neuralsort") @ jnp.asarray(outermost, dtype)
+        return np.asarray(jax.jit(jax.grad(total))(jnp.asarray(x, dtype)))
+
     with jax.enable_x64(True):
-        exact = run("float64")
-    close(run("float32"), exact, 1e-4)
+        exact = gradient("float64")
+    close(gradient("float32"), exact, 2e-3)
+    monkeypatch.setattr(band, "meeting", lambda wide, _: jax.tree.map(jnp.zeros_like, wide.chunks.ends))
+    assert np.abs(gradient("float32") - exact).max() > 0.1 * np.abs(exact).max()  # where none is looked for
