@@ -80,7 +80,7 @@ def _row_sums(power: int, kinds: Kinds, band: Band, level: Array, columns: Array
             above, lean, column = logits - level[:, None], chunk.leads[:, None] + middle, tiles.at(g, columns)
             return sums + _weighted(power, kinds, above, lean, tiles.dot_narrow, column, 1)
 
-        return tiles.over_groups(chunk, add, tiles.nothing((len(level), columns.shape[-1]), level, columns))
+        return tiles.over_groups(chunk, add, platform.nothing((len(level), columns.shape[-1]), level, columns))
 
     return platform.each(of_chunk, (band.chunks, level), tiles.entries(band))
 
@@ -94,7 +94,7 @@ def _column_sums(power: int, kinds: Kinds, band: Band, level: Array, rows: Array
         return _weighted(power, kinds, logits - level[:, None], chunk.leads[:, None] + middle, product, row, 0)
 
     groups, keys = band.peaks.shape
-    zeros = tiles.nothing((groups, rows.shape[-1], keys), level, rows)
+    zeros = platform.nothing((groups, rows.shape[-1], keys), level, rows)
     return jnp.swapaxes(tiles.over_columns(band, "add", zeros, of_tile, level, rows), 1, 2)
 
 
@@ -186,7 +186,7 @@ def solved(power: int, band: Band, fields: Fields, columns: Array) -> tuple[Arra
             add = lambda g, state: fn(state, tiles.logits_of(band, chunk, g)[0], tiles.at(g, columns))
             return tiles.over_groups(chunk, add, start)
 
-        none = tiles.nothing((len(chunk.leads), columns.shape[-1]), chunk.leads, columns)
+        none = platform.nothing((len(chunk.leads), columns.shape[-1]), chunk.leads, columns)
         level, sums = _root(power, sweep, none) if power else _log_sum(sweep, none)
         return level, sums[:, 1:] / jnp.where(sums[:, :1] > 0, sums[:, :1], 1)
 

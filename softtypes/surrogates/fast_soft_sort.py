@@ -3,9 +3,9 @@
 import jax.numpy as jnp
 from jax import Array
 
-from softtypes.surrogates import permutahedron
+from softtypes.surrogates import along, permutahedron
 from softtypes.surrogates.algorithm import Algorithm, Row, per_batch
-from softtypes.surrogates.isotonic import positions
+from softtypes.surrogates.blocks import positions
 from softtypes.surrogates.modes import Mode
 from softtypes.surrogates.permutahedron import per_row
 from softtypes.surrogates.ratio import Softness
@@ -24,10 +24,10 @@ class FastSoftSort(Algorithm):
     def ranks(self, row: Row, softness: Softness, mode: Mode) -> Array:
         keys = _turned(row.keys, row.start)
         ranks = permutahedron.ranks_in_order(keys, row.count, per_row(per_batch(softness), keys), mode.name)
-        return _turned(ranks, keys.shape[-1] - row.start)
+        return along.held(_turned(along.held(ranks), keys.shape[-1] - row.start))
 
 
 def _turned(x: Array, by: Array) -> Array:
     """Entries moved down by so many places, `(..., 1)`, the first ones to the end."""
     places = positions(x.shape) + by
-    return jnp.take_along_axis(x, jnp.where(places < x.shape[-1], places, places - x.shape[-1]), -1, mode="clip")
+    return jnp.take_along_axis(x, jnp.where(places < x.shape[-1], places, places - x.shape[-1]), -1, mode="promise_in_bounds")

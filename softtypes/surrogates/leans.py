@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from softtypes.surrogates import tiles
+from softtypes.surrogates import platform, tiles
 from softtypes.surrogates.adjoint import linear
 from softtypes.surrogates.band_sums import Fields, Kind, column_sums, row_sums, weight
 from softtypes.surrogates.tiles import Band, Chunks
@@ -40,7 +40,7 @@ def sums(power: int, band: Band, fields: Fields, level: Array, rows: Array) -> A
         return _down(chunk, middle, rows, weight(power, Kind(), logits - level[:, None]))
 
     groups, keys = band.peaks.shape
-    return tiles.over_columns(band, "add", tiles.nothing((groups, 2, keys), level, rows), of_tile, level, rows)
+    return tiles.over_columns(band, "add", platform.nothing((groups, 2, keys), level, rows), of_tile, level, rows)
 
 
 @sums.defjvp
@@ -79,7 +79,7 @@ def centred(power: int, band: Band, fields: Fields, level: Array, rows: Array, s
             columns = [b + middle[0] * u, u, *([jnp.ones_like(u)] if power else [])]
             return sums + tiles.dot_narrow(_slope(power, logits, level), jnp.stack(columns, -1))
 
-        sums = tiles.over_groups(chunk, add, tiles.nothing((len(level), 3 if power else 2), level, x))
+        sums = tiles.over_groups(chunk, add, platform.nothing((len(level), 3 if power else 2), level, x))
         return level, rows, _mean(sums[:, 0] + chunk.leads * sums[:, 1], sums[:, 2:])
 
     def of_tile(g: Array, chunk: Chunks, level: Array, rows: Array, mean: Array) -> Array:
@@ -89,7 +89,7 @@ def centred(power: int, band: Band, fields: Fields, level: Array, rows: Array, s
         moved = moved - mean[:, None] * tiles.at(g, shares[1])[None]
         return _down(chunk, middle, rows, _slope(power, logits, level) * moved)
 
-    return tiles.over_columns(band, "add", tiles.nothing(x.shape, level, x), of_tile, level, rows, prepare=with_mean)
+    return tiles.over_columns(band, "add", platform.nothing(x.shape, level, x), of_tile, level, rows, prepare=with_mean)
 
 
 def _slope(power: int, logits: Array, level: Array) -> Array:

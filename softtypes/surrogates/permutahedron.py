@@ -38,8 +38,8 @@ from jax import Array, lax
 
 from softtypes.surrogates import along
 from softtypes.surrogates.algorithm import inverse
-from softtypes.surrogates.isotonic import Sorted, pool, positions
-from softtypes.surrogates.isotonic import zeros_along as zeros_along  # for smooth_sort
+from softtypes.surrogates.blocks import Sorted, positions
+from softtypes.surrogates.isotonic import pool
 from softtypes.surrogates.regularisers import REGULARISERS
 
 # A number, or an array that broadcasts to the batch shape.
@@ -97,7 +97,7 @@ def _dual_jvp(mode, primals, tangents):
     # block of one, nothing of size z / softness is left to cancel.
     drift = (z - _at_end(z, ends)) / softness * dsoftness
     du = jnp.where(_alone(ends), 0, (dz - drift) / softness)
-    top = _at_end(lax.stop_gradient(t), ends)
+    top = along.held(_at_end(lax.stop_gradient(t), ends))
     by_position, by_value = REGULARISERS[mode].sensitivity(t, w, top)
     total = block_sum(by_position, ends)
     dv = block_sum(by_position * du - by_value * dw, ends) / jnp.where(total > 0, total, 1)

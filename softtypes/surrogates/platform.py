@@ -1,5 +1,6 @@
 """Which form of an algorithm suits the machine: many small steps in turn, or few that do all at once."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -66,3 +67,8 @@ def parts(xs: Any, entries: int) -> Any:
         return x.reshape((length + spare) // size, size, *x.shape[1:])
 
     return jax.tree.map(split, xs)
+
+
+def nothing(shape: tuple[int, ...], *likes: jax.Array) -> jax.Array:
+    """Zeros to add to, in the dtype of the first of these, which shard_map sees vary as all of them do."""
+    return jnp.broadcast_to(math.prod(jnp.zeros_like(like, likes[0].dtype, shape=()) for like in likes), shape)

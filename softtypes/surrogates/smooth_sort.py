@@ -44,8 +44,8 @@ from softtypes.surrogates.permutahedron import (
     tie_ends,
     tied,
     working_copies,
-    zeros_along,
 )
+from softtypes.surrogates.platform import nothing
 
 _MAX_STEPS = 200
 
@@ -62,16 +62,16 @@ def _smooth_order_statistics(w: Array, tau: Array, valid: Array) -> tuple[Array,
     centre = lax.stop_gradient(_middle(w, valid))
     logits = jnp.where(valid, (centre - w) / tau, 0)
     # Stands for log 0; finite, so that differences of two of them are no NaN.
-    nothing = jnp.finfo(w.dtype).min / 4
+    log_zero = jnp.finfo(w.dtype).min / 4
 
     def include(ratio, element):
         logit, present = element
-        previous = jnp.pad(ratio[..., :-1], _one_before(ratio), constant_values=-nothing)
+        previous = jnp.pad(ratio[..., :-1], _one_before(ratio), constant_values=-log_zero)
         grown = jnp.logaddexp(ratio, logit) - jnp.logaddexp(logit - previous, 0)
         return jnp.where(present, grown, ratio), None
 
     elements = tuple(jnp.moveaxis(x, -1, 0)[..., None] for x in (logits, valid))
-    start = zeros_along(logits, tau * jnp.ones_like(logits)) + nothing
+    start = nothing(logits.shape, logits, tau) + log_zero
     ratio = lax.scan(include, start, elements)[0]
     return centre, jnp.where(valid, -tau * ratio, 0)
 

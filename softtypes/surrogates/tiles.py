@@ -3,7 +3,6 @@
 Keys lie in blocks, blocks in groups; rows lie in chunks. A tile is what a chunk's rows weigh of a group's keys.
 """
 
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -122,11 +121,6 @@ def over_columns(
         return lax.fori_loop(0, (after - first).max(), step, total), None
 
     return lax.scan(of_chunks, start, platform.parts((band.chunks, *rows), entries(band)))[0]
-
-
-def nothing(shape: tuple[int, ...], *likes: Array) -> Array:
-    """Zeros to add to, which shard_map sees vary as all of these do."""
-    return jnp.broadcast_to(math.prod(jnp.zeros_like(like.ravel()[0]) for like in likes), shape)
 
 
 # Products
