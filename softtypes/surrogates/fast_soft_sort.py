@@ -5,7 +5,7 @@ from jax import Array
 
 from softtypes.surrogates import along, permutahedron
 from softtypes.surrogates.algorithm import Algorithm, Row, per_batch
-from softtypes.surrogates.blocks import positions
+from softtypes.surrogates.blocks import at, positions
 from softtypes.surrogates.modes import Mode
 from softtypes.surrogates.permutahedron import per_row
 from softtypes.surrogates.ratio import Softness
@@ -30,4 +30,4 @@ class FastSoftSort(Algorithm):
 def _turned(x: Array, by: Array) -> Array:
     """Entries moved down by so many places, `(..., 1)`, the first ones to the end."""
     places = positions(x.shape) + by
-    return jnp.take_along_axis(x, jnp.where(places < x.shape[-1], places, places - x.shape[-1]), -1, mode="promise_in_bounds")
+    return at(x, jnp.where(places < x.shape[-1], places, places - x.shape[-1]))

@@ -1,7 +1,6 @@
 """SoftSort (Prillo, Eisenschlos, 2020): project negative distances to the order statistics."""
 
 from collections.abc import Callable
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -79,12 +78,15 @@ def _length_jvp(primals, tangents):
 
 def _averaged(row: Row, values: Array, softness: Softness, mode: Mode) -> Array:
     """The mean of a row in order under the weights of each order statistic, without the matrix of the weights."""
-    average = _laplace_means if mode.name == "smooth" else partial(sparse_means, POWERS[mode.name])
-    keys, masses = row.ascending(), row.counted.astype(row.keys.dtype)
-    return average(keys, jnp.asarray(softness, keys.dtype), jnp.where(row.counted, values, 0), masses)
-
-
-def _laplace_means(keys: Array, softness: Softness, values: Array, masses: Array) -> Array:
-    gaps = ratio(jnp.diff(keys, axis=-1, prepend=keys[..., :1]), softness)
-    sums, totals = laplace_sums(gaps, values, masses)
+    softness, values = jnp.asarray(softness, row.keys.dtype), jnp.where(row.counted, values, 0)
+    masses = row.counted.astype(row.keys.dtype)
+    if mode.name != "smooth":
+        return sparse_means(POWERS[mode.name], row.ascending(), softness, values, masses)
+    sums, totals = laplace_sums(ratio(_rises(row), softness), values, masses)
     return sums / jnp.where(totals > 0, totals, 1)
+
+
+def _rises(row: Row) -> Array:
+    """From the entry before to each one in order; 0 where one of them does not count."""
+    before = jnp.concatenate([row.keys[..., :1], row.keys[..., :-1]], -1)
+    return jnp.where(row.counted & (positions_along(row) > row.start), row.keys - before, 0)

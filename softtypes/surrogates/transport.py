@@ -15,12 +15,14 @@ Cuturi, Teboul, Vert (2019) for order statistics by transport to anchors.
 """
 
 from collections.abc import Callable
-from functools import partial
-from typing import NamedTuple
+from functools import partial, reduce
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+
+_FEW = 8  # anchors, up to which XLA's CPU takes several times as long for a reduction of their short rows
 
 
 class Regulariser(NamedTuple):
@@ -49,9 +51,9 @@ class Regulariser(NamedTuple):
 
     def project(self, scores: Array) -> Array:
         """`scores_j - t`, the slack with `sum_j link(scores_j - t) = 1`."""
-        centred = scores - scores.max(-1, keepdims=True)
+        centred = scores - _across(jnp.maximum, scores)
         if self.power is None:
-            return centred - jax.nn.logsumexp(centred, -1, keepdims=True)
+            return centred - jnp.log(_across(jnp.add, jnp.exp(centred)))
         return centred - _threshold(centred, self.power)[..., None]
 
 
@@ -91,7 +93,7 @@ def _weights(regulariser: Regulariser, z: Array, anchors: Array, masses: Array, 
     z = jnp.where(counts > 0, z, 0)
     softness = _resolvable_softness(regulariser, z, anchors, softness, total)
     plan = regulariser.link(_slack(regulariser, z, anchors, masses, softness, counts)) * counts[:, None]
-    sums = lax.stop_gradient(plan.sum(0))
+    sums = lax.stop_gradient(_down(plan))
     weights = jnp.where(masses[:, None] > 0, plan.T / _positive(sums)[:, None], 0)
     return jnp.where(total > 0, weights, 1 / len(z))
 
@@ -106,6 +108,21 @@ def _resolvable_softness(regulariser: Regulariser, z: Array, anchors: Array, sof
     info = jnp.finfo(z.dtype)
     cost = jnp.abs(z).max() * (anchors.max() - anchors.min())
     return jnp.maximum(softness, lax.stop_gradient(jnp.maximum(float(info.eps) ** 2 * cost, 64 * info.tiny)))
+
+
+# --- reductions
+
+
+def _across(fn: Any, x: Array) -> Array:
+    """The sum, `jnp.add`, or maximum, `jnp.maximum`, over the anchors, `(n, 1)`: of few of them term by term."""
+    if x.shape[-1] > _FEW:
+        return fn.reduce(x, axis=-1, keepdims=True)
+    return reduce(fn, (x[..., j : j + 1] for j in range(x.shape[-1])))
+
+
+def _down(x: Array) -> Array:
+    """The sum over the inputs, `(m,)`: for few anchors as a product."""
+    return x.sum(0) if x.shape[-1] > _FEW else jnp.dot(jnp.ones_like(x[:, 0]), x, precision="highest")
 
 
 # --- the projection of one input's row
@@ -191,7 +208,7 @@ def _evaluate(regulariser: Regulariser, scores: Array, counts: Array, targets: A
     """The slack, and the gradient of the semi-dual: what the anchors' marginal lacks."""
     slack = regulariser.project(scores + potentials[None])
     plan = regulariser.link(slack)
-    error = targets - (plan / plan.sum(-1, keepdims=True) * counts[:, None]).sum(0)
+    error = targets - _down(plan / _across(jnp.add, plan) * counts[:, None])
     # the errors sum to 0; the heaviest anchor, whose own sum is rounded most, has what the others leave
     return slack, jnp.where(_heaviest(targets), error - error.sum(), error)
 
@@ -216,7 +233,7 @@ def _newton(regulariser: Regulariser, evaluate: Callable, counts: Array, targets
     ridge = _ridge(slope)  # moves a set of anchors that no input shares with the rest, until one does
     direction = _solve(lambda x: product(x) + ridge * x, slope, pinned, 1e-2, jnp.where(pinned, 0, state.error))
     # an anchor that no input feels: raise it until the nearest input alone could fill it
-    cold = (slope.sum(0) <= 0) & (state.error > 0)
+    cold = (_down(slope) <= 0) & (state.error > 0)
     nearest = jnp.where(counts[:, None] > 0, state.slack, -jnp.inf).max(0)
     direction = jnp.where(cold, regulariser.inverse(targets) - nearest, direction)
     potentials, slack, error = _line_search(evaluate, state, direction)
@@ -254,7 +271,7 @@ def _line_search(evaluate: Callable, state: _Iterate, direction: Array) -> tuple
 def _centre(slope: Array, best: Array, v: Array) -> Array:
     """`v` minus its mean in each row with weights K; exactly 0 where one anchor has all the weight."""
     v = v - jnp.take_along_axis(v, best[:, None], -1)
-    return v - (slope * v).sum(-1, keepdims=True) / _positive(slope.sum(-1, keepdims=True))
+    return v - _across(jnp.add, slope * v) / _positive(_across(jnp.add, slope))
 
 
 def _hessian_product(slope: Array, best: Array, pinned: Array) -> Callable[[Array], Array]:
@@ -266,7 +283,7 @@ def _hessian_product(slope: Array, best: Array, pinned: Array) -> Callable[[Arra
 
     def product(x):
         shifts = jnp.broadcast_to(jnp.where(pinned, 0, x)[None], slope.shape)
-        return jnp.where(pinned, x, (slope * _centre(slope, best, shifts)).sum(0))
+        return jnp.where(pinned, x, _down(slope * _centre(slope, best, shifts)))
 
     return product
 
@@ -279,9 +296,9 @@ def _solve(product: Callable, slope: Array, pinned: Array, tolerance: float, rhs
 
     if len(rhs) <= 16:
         return factored(rhs)
-    share = slope / _positive(slope.sum(-1, keepdims=True))
+    share = slope / _positive(_across(jnp.add, slope))
     degrees = (slope * (1 - share)).sum(0)
-    free = ~pinned & (slope.sum(0) > 0)
+    free = ~pinned & (_down(slope) > 0)
     inverse = jnp.where(free, 1 / _positive(degrees + _ridge(slope)), 0)
     x, converged = _conjugate_gradients(product, lambda r: inverse * r, degrees, tolerance, rhs)
     return lax.cond(converged, lambda _: x, factored, rhs)
@@ -290,7 +307,7 @@ def _solve(product: Callable, slope: Array, pinned: Array, tolerance: float, rhs
 def _ridge(slope: Array) -> Array:
     """What is added to the diagonal of the Hessian: above its rounding, below its links but for the weakest."""
     eps = float(jnp.finfo(slope.dtype).eps)
-    return max(eps**0.75, slope.shape[1] * eps) * slope.sum(0)
+    return max(eps**0.75, slope.shape[1] * eps) * _down(slope)
 
 
 def _cholesky(slope: Array, pinned: Array) -> tuple[Callable[[Array], Array], Array]:
@@ -298,11 +315,11 @@ def _cholesky(slope: Array, pinned: Array) -> tuple[Callable[[Array], Array], Ar
 
     The diagonal is summed from the links, since `sum_i K_ij - K_ij^2 / K_i` cancels.
     """
-    share = slope / _positive(slope.sum(-1, keepdims=True))
+    share = slope / _positive(_across(jnp.add, slope))
     links = jnp.matmul(slope.T, share, precision=lax.Precision.HIGHEST)
     links = jnp.where(jnp.eye(len(pinned), dtype=bool), 0, links)
     degrees = links.sum(0)
-    free = ~pinned & (slope.sum(0) > 0)
+    free = ~pinned & (_down(slope) > 0)
     scale = jnp.where(free, lax.rsqrt(_positive(degrees + _ridge(slope))), 0)
     factor = jnp.linalg.cholesky(jnp.eye(len(scale), dtype=scale.dtype) - scale[:, None] * links * scale[None])
     return lambda r: scale * jax.scipy.linalg.cho_solve((factor, True), scale * r), degrees
