@@ -9,7 +9,7 @@ import pytest
 
 import softtypes as sft
 from softtypes.rules.order import Ordering, exact_order, first, levels, order_and_starts
-from softtypes.surrogates import platform
+from softtypes.surrogates import along, platform
 
 
 def rows(dtype) -> np.ndarray:
@@ -108,3 +108,11 @@ def test_both_views_take_one_sort(name):
 
     program = jax.jit(jax.value_and_grad(loss)).lower(jnp.linspace(0, 1, 40)).compile()
     assert len(re.findall(r"= \S+ sort\(", program.as_text())) == 1
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_values_sorted_as_integers_are_numpys(dtype):
+    with jax.enable_x64(dtype == "float64"):
+        x = rows(jnp.dtype(dtype))
+        x = np.where(np.isnan(x), x.dtype.type(3), x)
+        np.testing.assert_array_equal(along.ascending(jnp.asarray(x)), np.sort(x))

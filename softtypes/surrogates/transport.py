@@ -22,6 +22,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from softtypes.surrogates import along
+
 _FEW = 8  # anchors, up to which XLA's CPU takes several times as long for a reduction of their short rows
 
 
@@ -170,7 +172,7 @@ def _scores(z: Array, anchors: Array, masses: Array, softness: Array, counts: Ar
 def _separators(z: Array, masses: Array, counts: Array) -> Array:
     """Where the inputs of one anchor end and those of the next begin, `(m - 1,)`: an input or a midpoint of two."""
     total = counts.sum()
-    ordered = jnp.sort(jnp.where(counts > 0, z, jnp.inf))
+    ordered = along.ascending(jnp.where(counts > 0, z, jnp.inf))
     ends = jnp.cumsum(masses)[:-1] * total
     whole = jnp.abs(ends - jnp.round(ends)) < 1e-3  # no input is split, but for rounding
     right = jnp.where(whole, jnp.round(ends), jnp.floor(ends))

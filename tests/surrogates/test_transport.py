@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import softtypes as sft
+from softtypes.surrogates import transport
 from softtypes.surrogates.transport import REGULARISERS, transport_weights
 
 pytestmark = pytest.mark.slow
@@ -277,3 +278,19 @@ def test_a_link_lost_to_rounding_leaves_the_gradient():
         double = jax.jit(jax.grad(median))(jnp.asarray(x, jnp.float64))
     np.testing.assert_allclose(single.sum(-1), 1, atol=1e-4)
     np.testing.assert_allclose(single, double, atol=2e-3)
+
+
+@pytest.mark.parametrize("mode", ["smooth", "c1"])
+def test_few_anchors_are_reduced_term_by_term_to_the_same_weights(mode, monkeypatch):
+    anchors, masses = top_3(40)
+    with jax.enable_x64(True):
+        x, towards = np.random.default_rng(0).normal(size=(2, 3, 40))
+
+        def weights(few):
+            monkeypatch.setattr(transport, "_FEW", few)
+            solve = lambda x: transport_weights.__wrapped__(x, anchors, masses, 0.1, mode)
+            return jax.jit(lambda x: jax.jvp(solve, (x,), (towards,)))(x)
+
+        for few, many in zip(weights(8), weights(0), strict=True):
+            assert np.abs(few).max() > 0.01
+            np.testing.assert_allclose(few, many, rtol=1e-9, atol=1e-10)
