@@ -116,3 +116,14 @@ def test_values_sorted_as_integers_are_numpys(dtype):
         x = rows(jnp.dtype(dtype))
         x = np.where(np.isnan(x), x.dtype.type(3), x)
         np.testing.assert_array_equal(along.ascending(jnp.asarray(x)), np.sort(x))
+
+
+@pytest.mark.parametrize("in_turn", [True, False])
+@pytest.mark.parametrize("shape", [(0,), (1,), (50,), (1, 1, 50), (3, 50), (0, 50)])
+def test_cumulative_extremes_are_numpys(shape, in_turn, monkeypatch):
+    monkeypatch.setattr(platform, "in_turn", lambda: in_turn)
+    for x in (np.random.default_rng(0).integers(-9, 9, shape), np.random.default_rng(0).normal(size=shape)):
+        x = x.astype("int32" if x.dtype.kind == "i" else "float32")
+        largest, smallest = jax.jit(lambda x: (along.running_max(x), along.following_min(x)))(jnp.asarray(x))
+        np.testing.assert_array_equal(largest, np.maximum.accumulate(x, -1))
+        np.testing.assert_array_equal(smallest, np.minimum.accumulate(x[..., ::-1], -1)[..., ::-1])

@@ -1,7 +1,7 @@
 """Sums and scans along the last axis, in the form that XLA's CPU is quick at: of what lies in memory.
 
 What is computed while it is summed takes it several times as long, and a cumulative extreme as a whole several times
-as long as by doubling.
+as long as by doubling, or for a single row in turn.
 """
 
 from collections.abc import Callable
@@ -44,6 +44,8 @@ def running_max(x: Array) -> Array:
     """The largest up to each place, of numbers without derivative."""
     if not platform.in_turn():
         return lax.cummax(x, axis=x.ndim - 1)
+    if x.size == x.shape[-1]:
+        return _one_row(jnp.maximum, x, reverse=False)
     after = lambda x, k: jnp.concatenate([x[..., :k], jnp.maximum(x[..., k:], x[..., :-k])], -1)
     return _doubled(after, x)
 
@@ -52,8 +54,21 @@ def following_min(x: Array) -> Array:
     """The smallest from each place on, likewise."""
     if not platform.in_turn():
         return lax.cummin(x, axis=x.ndim - 1, reverse=True)
+    if x.size == x.shape[-1]:
+        return _one_row(jnp.minimum, x, reverse=True)
     before = lambda x, k: jnp.concatenate([jnp.minimum(x[..., :-k], x[..., k:]), x[..., -k:]], -1)
     return _doubled(before, x)
+
+
+def _one_row(fn: Callable[[Array, Array], Array], x: Array, reverse: bool) -> Array:
+    """In steps of one operation, which XLA's CPU runs as one kernel."""
+
+    def step(before: Array, now: Array) -> tuple[Array, Array]:
+        best = fn(before, now)
+        return best, best
+
+    row = x.ravel()
+    return lax.scan(step, row[-1 if reverse else 0], row, reverse=reverse)[1].reshape(x.shape) if x.size else x
 
 
 def ascending(x: Array) -> Array:

@@ -123,8 +123,10 @@ def _across(fn: Any, x: Array) -> Array:
 
 
 def _down(x: Array) -> Array:
-    """The sum over the inputs, `(m,)`: for few anchors as a product."""
-    return x.sum(0) if x.shape[-1] > _FEW else jnp.dot(jnp.ones_like(x[:, 0]), x, precision="highest")
+    """The sum over the inputs, `(m,)`: for few anchors column by column. A product would lose digits."""
+    if x.shape[-1] > _FEW:
+        return x.sum(0)
+    return jnp.stack([along.held(x[:, j]).sum() for j in range(x.shape[-1])])
 
 
 # --- the projection of one input's row

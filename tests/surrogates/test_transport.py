@@ -294,3 +294,15 @@ def test_few_anchors_are_reduced_term_by_term_to_the_same_weights(mode, monkeypa
         for few, many in zip(weights(8), weights(0), strict=True):
             assert np.abs(few).max() > 0.01
             np.testing.assert_allclose(few, many, rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("statistic", [maximum, median])
+def test_single_precision_of_long_rows(statistic):
+    """A product that summed 4,096 masses would lose a digit and a half."""
+    x = np.random.default_rng(0).normal(size=4096).astype("float32")
+    values = lambda x: jax.jit(transport_weights, static_argnums=4)(x, *statistic(x.size), 0.1, "smooth") @ x
+    single = values(jnp.asarray(x))
+    with jax.enable_x64(True):
+        double = values(jnp.asarray(x, "float64"))
+    assert single.dtype == "float32"
+    np.testing.assert_allclose(single, double, rtol=0, atol=2e-6 * np.abs(double).max())
