@@ -8,7 +8,7 @@ import numpy as np
 from jax import Array, lax
 
 from softtypes._lift import iota_like
-from softtypes.surrogates import platform
+from softtypes.surrogates import along, platform
 
 
 class Ordering(NamedTuple):
@@ -115,14 +115,12 @@ def _first_place(hit: Array) -> Array:
 def _integer_keys(signed: Array, ordering: Ordering) -> Array:
     """Integers in the order of the levels and, within level 0, of the values.
 
-    The bits of a float are in its order, once those of negative ones are turned round. With more operations than
-    bytes XLA's CPU would share them among threads, which takes longer than the operations.
+    With more operations than bytes XLA's CPU would share them among threads, which takes longer than the operations.
     """
     integer = jnp.iinfo(f"int{8 * signed.dtype.itemsize}")
     x = lax.stop_gradient(signed)
     bits = lax.bitcast_convert_type(jnp.where(x == 0, 0, x), integer.dtype)  # not -0.0, which 0.0 equals
-    keys = jnp.where(bits < 0, integer.min - bits, bits)
-    keys = jnp.where(jnp.isnan(x), integer.min if ordering.nan_first else integer.max - 1, keys)
+    keys = jnp.where(jnp.isnan(x), integer.min if ordering.nan_first else integer.max - 1, along.turned(bits))
     return keys if ordering.where is None else jnp.where(ordering.where, keys, integer.max)
 
 

@@ -71,16 +71,21 @@ def _one_row(fn: Callable[[Array, Array], Array], x: Array, reverse: bool) -> Ar
     return lax.scan(step, row[-1 if reverse else 0], row, reverse=reverse)[1].reshape(x.shape) if x.size else x
 
 
-def ascending(x: Array) -> Array:
-    """Numbers without derivative, none of them NaN, in order: as integers, which XLA sorts in a third of the time."""
-    integer = jnp.iinfo(f"int{8 * x.dtype.itemsize}")
-    turned = lambda bits: jnp.where(bits < 0, integer.min - bits, bits)  # to the order of the floats, and back
-    return lax.bitcast_convert_type(turned(lax.sort(turned(lax.bitcast_convert_type(x, integer.dtype)))), x.dtype)
-
-
 def _doubled(step: Callable[[Array, int], Array], x: Array) -> Array:
     k = 1
     while k < x.shape[-1]:
         x = held(step(x, k))
         k *= 2
     return x
+
+
+def ascending(x: Array) -> Array:
+    """Numbers without derivative, none of them NaN, in order: as integers, which XLA sorts in a third of the time."""
+    integer = jnp.dtype(f"int{8 * x.dtype.itemsize}")
+    keys = lax.sort(turned(lax.bitcast_convert_type(x, integer)))
+    return lax.bitcast_convert_type(turned(keys), x.dtype)
+
+
+def turned(bits: Array) -> Array:
+    """The bits of floats as integers in the order of the floats: those of negative ones turned round; and back."""
+    return jnp.where(bits < 0, jnp.iinfo(bits.dtype).min - bits, bits)

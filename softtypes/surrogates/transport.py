@@ -301,7 +301,7 @@ def _solve(product: Callable, slope: Array, pinned: Array, tolerance: float, rhs
     if len(rhs) <= 16:
         return factored(rhs)
     share = slope / _positive(_across(jnp.add, slope))
-    degrees = (slope * (1 - share)).sum(0)
+    degrees = _down(slope * (1 - share))
     free = ~pinned & (_down(slope) > 0)
     inverse = jnp.where(free, 1 / _positive(degrees + _ridge(slope)), 0)
     x, converged = _conjugate_gradients(product, lambda r: inverse * r, degrees, tolerance, rhs)
