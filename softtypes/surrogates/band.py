@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
-from softtypes.surrogates import tiles
+from softtypes.surrogates import along, tiles
 from softtypes.surrogates.tiles import GROUP, Band, Chunks, Ends
 
 
@@ -48,20 +48,20 @@ def banded(gaps: Array, rises: Array, count: Array, places: Array, *reaches: flo
     start = size * jnp.arange(m, dtype=jnp.int32)
     inner = jnp.arange(size, dtype=jnp.int32)
     valid = start[:, None] + inner[None] < count
-    width, rise = jnp.stack([gaps, rises]).sum(-1)
+    width, rise = gaps.sum(-1), rises.sum(-1)
     tilt = jnp.round(rise / jnp.where(width > 0, 2 * width, 1))
     limit = float(m * size)
     tilt = jnp.clip(tilt, -limit, limit).astype(jnp.int32)  # the peak row is this much before the block
     gaps, rises = _split(gaps, width), _split(rises, width)
-    terms = (1 + 2 * (inner[None] + tilt[:, None])).astype(width.dtype)[None] * gaps - rises
-    sums = _before(jnp.stack([gaps, terms]), size + 1)
-    (offsets, bends), (widths, drops) = sums[..., :-1], sums[..., -1]
+    leans = jnp.concatenate([1 + 2 * (inner[None] + tilt[:, None])] * 2).astype(width.dtype)
+    sums = _before(jnp.concatenate([gaps, leans * gaps - rises]), size + 1)
+    (offsets, bends), (widths, drops) = sums[:, :-1].reshape(2, 2, m, size), sums[:, -1].reshape(2, 2, m)
     blocks = _Blocks(start - tilt, widths, drops, _joined(offsets), _joined(bends), valid)
     chunks, ends = _chunks(blocks, places, count, reaches, whole)
-    nowhere = jnp.asarray([float(jnp.finfo(width.dtype).max) ** 0.25, 0], width.dtype)[:, None, None]
-    grouped = lambda x: jnp.swapaxes(x.reshape(2, groups, GROUP, size), 0, 1)
+    nowhere = jnp.asarray([float(jnp.finfo(width.dtype).max) ** 0.25, 0], width.dtype)[:, None]
+    bends = jnp.where(valid.reshape(1, -1), bends.reshape(2, -1), nowhere)
     peaks = jnp.broadcast_to(blocks.peaks[:, None], (m, size)).reshape(groups, -1)
-    out = Band(grouped(offsets), grouped(jnp.where(valid[None], bends, nowhere)), peaks, chunks)
+    out = Band(offsets.reshape(2, -1), bends, peaks, chunks)
     return [out.ending(end) for end in ends]
 
 
@@ -71,11 +71,11 @@ def _joined(parts: Array) -> Array:
 
 
 def _split(x: Array, width: Array) -> Array:
-    """Multiples of a power of two, some thousandth of the block's width, and the rest: `(2, m, b)`."""
+    """Multiples of a power of two, some thousandth of the block's width, and the rest: `(2 m, b)`."""
     half = (jnp.finfo(x.dtype).nmant + 1) // 2
     large = (1.5 * 2.0**half) * width[:, None]
     few = (x + large) - large
-    return jnp.stack([few, x - few])
+    return jnp.concatenate([few, x - few])
 
 
 class _Blocks(NamedTuple):
@@ -95,13 +95,15 @@ def _before(x: Array, length: int) -> Array:
 
 
 def _outwards(steps: Array, centre: Array) -> Array:
-    """Sums of `steps` `(..., c, m)` from the centre to before each place; negative towards the left."""
-    places = jnp.arange(steps.shape[-1], dtype=jnp.int32)
-    after = places[None] >= centre[:, None]
-    after = after.reshape((1,) * (steps.ndim - 2) + after.shape)
+    """Sums of `steps` `(r, c, m)` from the centre to before each place; negative towards the left."""
+    many, rows, m = steps.shape
+    places = jnp.arange(m, dtype=jnp.int32)
+    after = jnp.broadcast_to((places[None] >= centre[:, None])[None], steps.shape).reshape(-1, m)
+    steps = steps.reshape(-1, m)
     sides = jnp.concatenate([jnp.where(after, steps, 0), jnp.where(after, 0, -steps)], -1)
-    before = places[:, None] < places[None]
-    return tiles.dot(sides, jnp.concatenate([before, ~before]).astype(steps.dtype))
+    places = jnp.arange(2 * m, dtype=jnp.int32)[:, None] - jnp.arange(m, dtype=jnp.int32)[None]
+    counted = (places < 0) | (places >= m)  # those before, then those not before
+    return tiles.dot(sides, counted.astype(steps.dtype)).reshape(many, rows, m)
 
 
 def _chunks(blocks: _Blocks, places: Array, count: Array, reaches: Sequence[float], whole: bool):
@@ -111,47 +113,46 @@ def _chunks(blocks: _Blocks, places: Array, count: Array, reaches: Sequence[floa
     origin = (low + high) >> 1
     dtype = blocks.width.dtype
     leans = 2 * (origin[:, None] - blocks.peaks[None]).astype(dtype)
-    widths = jnp.broadcast_to(blocks.width[:, None], (2, *leans.shape))
-    steps = leans[None] * widths - blocks.drop[:, None]
+    steps = leans[None] * blocks.width[:, None] - blocks.drop[:, None]
     m = leans.shape[-1]
     rough = jnp.where(blocks.valid[:, 0][None], _before(_joined(steps), m), -jnp.inf)
-    highest = (rough == rough.max(-1, keepdims=True))[None]
-    centre = _span(highest, highest)[0, 0]
-    heads = _outwards(jnp.stack([steps, widths], 1), centre)
-    lead = lambda row: 2 * (row - origin[:, None]).astype(dtype)
-    leads = jnp.stack([lead(low[:, None]), lead(high[:, None])])
-    near = _near(blocks, _joined(heads), leans, leads, jnp.asarray(reaches, dtype))
-    first, after = _span(near[:, 0], near[:, 1], GROUP)
+    highest = rough == rough.max(-1, keepdims=True)
+    centre = jnp.where(highest, jnp.arange(m, dtype=jnp.int32)[None], m - 1).min(-1)
+    widths = jnp.broadcast_to(blocks.width[:, None], steps.shape)
+    heads = _outwards(jnp.concatenate([steps, widths]), centre)
+    leads = along.held(2 * (places - origin[:, None]).astype(dtype))
+    near = _near(blocks, heads, leans, leads, jnp.asarray(reaches, dtype))
+    first, after = _span(near, GROUP)
     if whole:
         used = blocks.valid[:, 0].reshape(-1, GROUP)[:, 0].sum(dtype=jnp.int32)
         last = jnp.arange(len(reaches))[:, None] == len(reaches) - 1
         first = jnp.where(last & (low == 0)[None], 0, first)
         after = jnp.where(last & (high == count - 1)[None], used, after)
     ends = [Ends(*both) for both in zip(first, after, strict=True)]
-    heads = jnp.concatenate([leans[None], heads[:, 0], heads[:, 1]]).reshape(5, leans.shape[0], -1, GROUP)
-    return Chunks(jnp.moveaxis(heads, 0, 2), lead(places), ends[0]), ends
+    return Chunks(jnp.swapaxes(jnp.concatenate([leans[None], heads]), 0, 1), leads, ends[0]), ends
 
 
 def _near(blocks: _Blocks, heads: Array, leans: Array, leads: Array, reaches: Array) -> Array:
     """For each reach, and the first and the last row of each chunk, which blocks may hold such a weight,
-    `(r, 2, c, m)`: the largest logit of a block is bounded by its line."""
+    `(2, r, c, m)`: the largest logit of a block is bounded by its line."""
     filled = blocks.valid[:, 0][None, None]
-    inner = jnp.where(blocks.valid[None], jnp.stack([blocks.offsets, -blocks.bends]), 0).max(-1)
-    widest, lowest = inner[:, None, None]
-    at = heads[:1] + leads * heads[1:]
+    widest, lowest = (jnp.where(blocks.valid, x, 0).max(-1)[None, None] for x in (blocks.offsets, -blocks.bends))
+    leads = jnp.stack([leads[:, 0], leads[:, -1]])[..., None]
+    at = _joined(heads[:2])[None] + leads * _joined(heads[2:])[None]
     top = jnp.where(filled, at, -jnp.inf).max(-1, keepdims=True)
     slack = 1e-4 * (jnp.abs(at) + jnp.abs(top))  # for rounding
     largest = at + jnp.maximum((leans[None] + leads) * widest, 0) + lowest
-    return filled[None] & ((largest - top + slack)[None] >= -reaches[:, None, None, None])
+    return filled[:, None] & ((largest - top + slack)[:, None] >= -reaches[None, :, None, None])
 
 
-def _span(first: Array, last: Array, size: int = 1) -> Array:
-    """The first place along the last axis that is hit by the one, and the place after the last one that is hit by the
-    other, counted in so many: `(2, ...)`; 0 where none is. argmax takes long to compile."""
-    places = jnp.arange(first.shape[-1], dtype=jnp.int32).reshape((1,) * (first.ndim - 1) + (-1,)) // size
-    end = first.shape[-1] // size
-    low, high = jnp.stack([jnp.where(first, places, end), jnp.where(last, -1 - places, 0)]).min(-1)
-    return jnp.stack([jnp.where(low < end, low, 0), -high])
+def _span(hits: Array, size: int = 1) -> tuple[Array, Array]:
+    """The first place along the last axis of `(2, ..., m)` that is hit in the one half, and the place after the last
+    one that is hit in the other, counted in so many; 0 where none is. argmax takes long to compile."""
+    places = lax.broadcasted_iota(jnp.int32, hits.shape, hits.ndim - 1) // size
+    last = lax.broadcasted_iota(jnp.int32, hits.shape, 0) == 1
+    end = hits.shape[-1] // size
+    low, high = jnp.where(hits, jnp.where(last, -1 - places, places), jnp.where(last, 0, end)).min(-1)
+    return jnp.where(low < end, low, 0), -high
 
 
 def meeting(band: Band, groups: Array) -> Ends:
@@ -159,17 +160,17 @@ def meeting(band: Band, groups: Array) -> Ends:
     places = jnp.arange(groups.shape[0], dtype=jnp.int32)[None]
     first, after = band.chunks.ends
     hit = groups[None] & (places >= first[:, None]) & (places < after[:, None])
-    return Ends(*_span(hit, hit))
+    return Ends(*_span(jnp.stack([hit, hit])))
 
 
 def own_weights(band: Band, count: Array, level: Array) -> Array:
     """The logarithm of each key's weight in the row of its place, moved as its block's peak is, `(g, GROUP b)`."""
-    groups, _, _, size = band.offsets.shape
+    groups, size = band.peaks.shape[0], band.peaks.shape[1] // GROUP
     inner = jnp.arange(GROUP * size, dtype=jnp.int32)[None]
     rows = jnp.clip(band.peaks + inner % size, 0, jnp.maximum(count - 1, 0))
     chunk, place = jnp.divmod(rows, level.shape[-1])
     group, block = jnp.arange(groups, dtype=jnp.int32)[:, None], inner // size
-    offset, bend = ((x[:, 0] + x[:, 1]).reshape(groups, -1) for x in (band.offsets, band.bends))
-    head, lead = jnp.moveaxis(band.chunks.heads[chunk, group, :, block], -1, 0), band.chunks.leads[chunk, place]
+    offset, bend = (_joined(x).reshape(groups, -1) for x in (band.offsets, band.bends))
+    head, lead = jnp.moveaxis(band.chunks.heads[chunk, :, GROUP * group + block], -1, 0), band.chunks.leads[chunk, place]
     lean, line, distance = head[0], head[1] + head[2], head[3] + head[4]
     return line + lean * offset - bend + lead * (distance + offset) - level[chunk, place]

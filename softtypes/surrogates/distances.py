@@ -109,73 +109,79 @@ FACTORS = {"c0": (1, (1.0,)), "c1": (2, (1.0, 1 / 2)), "c2": (3, (1.0, 9 / 8, 3 
 
 
 def _compact(factors: tuple, keys: Array, gaps: Array, counted: Array, unit: Array, reach: float) -> Lacks:
-    """From windows on either side of each gap: of keys in reach of both its ends, and of keys in reach of one alone.
+    """From windows to the left of each key, where it moves on to the next, and to its right, where it comes from the
+    one before: of keys in reach of both, and of keys in reach of it alone.
 
     Over a gap the distances of those in reach of both change smoothly, those of the others lose all they lack.
     """
-    table = windows.table(keys, unit, None, counted, degree=factors[0] + len(factors[1]))
-    following = jnp.roll(keys, -1, -1)
-    parts = _parts(table, keys, jnp.stack([keys, following], -2), unit, _windows(keys, unit))
-    lacking = _lacking(factors, parts)
-    left, right = lacking.sum(0)[..., 0, :], lacking.sum(0)[..., 1, :]  # that of the gap's upper end
-    held, gaps = lax.stop_gradient((parts, gaps))
-    shared = _Parts(held.distance[:, 0], tuple(x[:, 0] for x in held.moments))
-    change = reach * (_gained(factors, shared, gaps[..., None, :] / reach) - lax.stop_gradient(lacking[1]))
-    rises = change[..., 0, :] - change[..., 1, :]
-    last = windows.places_of(keys) == keys.shape[-1] - 1
-    return Lacks(reach * (left + jnp.roll(right, 1, -1)), jnp.where(last, 0, rises))
+    rows = windows.rows(keys, unit)
+    table = windows.table(rows, None, counted, degree=factors[0] + len(factors[1]))
+    parts = _parts(rows, table, _windows(rows))
+    lacking = _falling(factors[0], _times(parts, 0, 1), factors[1])
+    held, gaps = lax.stop_gradient((parts, gaps.reshape(-1)))
+    shared = _Parts(held.distance[:, :2], [x[:, :2] for x in held.moments])
+    change = _gained(factors, shared, jnp.stack([gaps, _before(gaps)])[None] / reach) - lax.stop_gradient(lacking[:, 2:])
+    left, right = change[0] + change[1]
+    rises = jnp.where(_is_last(rows), 0, reach * (left - _after(right)))
+    return Lacks(reach * lacking.sum((0, 1)).reshape(keys.shape), rises.reshape(keys.shape))
 
 
-def _windows(keys: Array, unit: Array) -> Array:
-    """Their near and far ends, `(2, 2, ..., 2, n)`; after the last key comes the right side of the first."""
-    own = windows.places_of(keys)
-    edges = windows.edges(keys, jnp.ones_like(keys), unit)
-    lower, upper = edges[..., 0, :], edges[..., 1, :]
-    last = own == keys.shape[-1] - 1
-    after = own + 1
-    near = jnp.where(last, lower, jnp.roll(lower, -1, -1)), jnp.where(last, 0, jnp.maximum(upper, after))
-    middle, near = jnp.stack([after, jnp.where(last, 0, after)], -2), jnp.stack(near, -2)
-    far = jnp.stack([lower, jnp.roll(upper, -1, -1)], -2)
-    return jnp.stack([jnp.stack([middle, near]), jnp.stack([near, far])])
+def _after(x: Array) -> Array:
+    """Of points `(n,)` those that follow, and 0."""
+    return lax.pad(x, jnp.zeros((), x.dtype), [(-1, 1, 0)])
+
+
+def _before(x: Array) -> Array:
+    return lax.pad(x, jnp.zeros((), x.dtype), [(1, -1, 0)])
+
+
+def _is_last(rows: windows.Rows) -> Array:
+    return windows.places_of(rows) == rows.points.shape[-1] - 1
+
+
+def _windows(rows: windows.Rows) -> Array:
+    """Their ends, `(2, 4, b n)`: in reach of both ends of a gap those to the left and those to the right, then those in
+    reach of one alone."""
+    own = windows.places_of(rows)
+    lower, upper = windows.edges(rows, jnp.ones_like(own, rows.points.dtype))
+    left = jnp.where(_is_last(rows), lower, _after(lower))
+    right = jnp.where(own == 0, 0, jnp.maximum(_before(upper), own))
+    return jnp.stack([own + 1, own, left, right, left, right, lower, upper]).reshape(2, 4, -1)
 
 
 class _Parts(NamedTuple):
     """Windows in two parts, with the moments of their keys about an origin: of the near part the farthest key, so that
     odd ones are negative."""
 
-    distance: Array  # (2, 2, ..., 2, n), of the origin
-    moments: tuple[Array, ...]
+    distance: Array  # (2, w, b n), of the origin
+    moments: list[Array]
 
 
-def _parts(table: Array, keys: Array, points: Array, unit: Array, ends: Array) -> _Parts:
-    """Windows from the near ends to the far ones, to the left and to the right of points `(..., 2, n)`."""
-    origin, sums = windows.moments(table, ends)
-    side = 1 - 2 * lax.broadcasted_iota(keys.dtype, origin.shape, origin.ndim - 2)
-    points, unit = points[None, None], unit if unit.ndim == 0 else unit[None, None, ..., None]
-    gap = side * (points - lax.stop_gradient(windows.entries(keys, origin)))
+def _parts(rows: windows.Rows, table: Array, ends: Array) -> _Parts:
+    """To the left and to the right of keys, by turns."""
+    origin, sums = windows.moments(rows, table, ends)
+    keys, unit = rows.points, rows.units(3)
+    gap = rows.flat(keys)[None, None] - lax.stop_gradient(windows.entries(rows, keys, origin))
+    gap = jnp.where((lax.broadcasted_iota(jnp.int32, gap.shape, 1) & 1) == 1, -gap, gap)
     near = gap <= 1.0001 * unit  # or else the part is empty
-    outwards = jnp.asarray([-1, 1], keys.dtype).reshape(2, *(1,) * (gap.ndim - 1))
-    signed = (x * outwards if power % 2 else x for power, x in enumerate(jnp.moveaxis(sums[..., 0, :], -1, 0)))
-    return _Parts(ratio(jnp.where(near, gap, 0), unit), tuple(signed))
+    outwards = 2 * lax.broadcasted_iota(keys.dtype, (2, 1, 1), 0) - 1
+    signed = [x * outwards if power % 2 else x for power, x in enumerate(sums)]
+    return _Parts(ratio(jnp.where(near, gap, 0), unit), signed)
 
 
 def _times(parts: _Parts, constant: int, slope: int) -> _Parts:
     """Of terms times `constant + slope v`."""
     here, pairs = constant + slope * parts.distance, zip(parts.moments[:-1], parts.moments[1:], strict=True)
-    return parts._replace(moments=tuple(here * low + slope * high for low, high in pairs))
+    return parts._replace(moments=[here * low + slope * high for low, high in pairs])
 
 
 def _total(parts: _Parts, coefficients: Sequence[float]) -> Array:
-    """Of terms times a polynomial in v, over both parts."""
+    """Of terms times a polynomial in v."""
     out = coefficients[0] * parts.moments[0]
     for coefficient in coefficients[1:]:
         parts = _times(parts, 0, 1)
         out = out + coefficient * parts.moments[0]
-    return out.sum(0)
-
-
-def _lacking(factors: tuple, parts: _Parts) -> Array:
-    return _falling(factors[0], _times(parts, 0, 1), factors[1])
+    return out
 
 
 def _falling(power: int, parts: _Parts, rest: Sequence[float]) -> Array:
@@ -188,10 +194,8 @@ def _falling(power: int, parts: _Parts, rest: Sequence[float]) -> Array:
 def _gained(factors: tuple, parts: _Parts, gap: Array) -> Array:
     """The integral of the slope over the gap, of degree 5 at most: by Gauss's three nodes."""
     power, rest = factors[0] - 1, Polynomial([0, 1]) * Polynomial(factors[1])
-    slope = Polynomial([1, -1]) * rest.deriv() - factors[0] * rest  # over (1 - v)^power
+    slope = (Polynomial([1, -1]) * rest.deriv() - factors[0] * rest).coef.tolist()  # over (1 - v)^power
     nodes, weights = np.polynomial.legendre.leggauss(3)
-    axes = (-1,) + (1,) * gap.ndim
-    nodes, weights = (x.astype(gap.dtype).reshape(axes) for x in ((1 + nodes) / 2, weights / 2))
-    shifts = jnp.stack([nodes * gap[None]] * 2)
-    parts = _Parts(parts.distance[:, None] + shifts, tuple(x[:, None] for x in parts.moments))
-    return gap * (weights * _falling(power, parts, slope.coef.tolist())).sum(0)
+    at = lambda node: _falling(power, parts._replace(distance=parts.distance + node * gap), slope)
+    pairs = zip(((1 + nodes) / 2).tolist(), (weights / 2).tolist(), strict=True)
+    return gap * sum(weight * at(node) for node, weight in pairs)

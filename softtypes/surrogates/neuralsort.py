@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from softtypes.surrogates import band, band_sums, leans, platform, profiles, steps, tiles
+from softtypes.surrogates import along, band, band_sums, leans, platform, profiles, steps, tiles
 from softtypes.surrogates.algorithm import Algorithm, Request, Row, inverse, per_matrix, positions_along
 from softtypes.surrogates.distances import lacks
 from softtypes.surrogates.modes import Mode
@@ -123,11 +123,12 @@ def _ordered(row: Row, keys: Array, softness: Softness, mode: Mode) -> Ordered:
     unit = jnp.asarray(softness, keys.dtype)
     gaps = _gaps(keys, unit, FAR)
     sums, rises = lacks(keys, gaps, counted, unit, mode)
+    gaps, rises = along.held(lax.stop_gradient((gaps, rises)))
     visible = jnp.abs(keys) < unit * float(jnp.finfo(keys.dtype).max) * 1e-7  # or else they overflow
     scaled = _scaled(jnp.where(visible, keys, 0), unit)
     scale = None if isinstance(softness, float | int) else -_logarithm(unit) * jnp.ones_like(keys[..., :1])
     bends = (sums if scale is None else _fixed(sums, scale)) + 2 * jnp.cumsum(scaled, -1) - scaled
-    return Ordered(scaled, bends, *lax.stop_gradient((gaps, rises)), row.count, scale)
+    return Ordered(scaled, bends, gaps, rises, row.count, scale)
 
 
 def _gaps(keys: Array, unit: Array, far: float) -> Array:
@@ -271,5 +272,5 @@ def _with_faint_columns(out: tiles.Band, wide: tiles.Band, count: Array, level: 
     some = far.first < far.after
     first = jnp.where(some, jnp.minimum(near.first, far.first), near.first)
     ends = tiles.Ends(first, jnp.where(some, jnp.maximum(near.after, far.after), near.after))
-    bends = out.bends.at[:, 1].add(tops.reshape(out.bends[:, 0].shape))
+    bends = out.bends.at[1].add(tops.reshape(-1))
     return leans.Scaled(out._replace(bends=bends).ending(ends), jnp.exp(tops))

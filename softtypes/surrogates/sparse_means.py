@@ -19,13 +19,6 @@ from softtypes.surrogates.ratio import ratio
 POWERS = {"c0": 1, "c1": 2, "c2": 3}
 
 
-class _Points(NamedTuple):
-    keys: Array  # (..., n), ascending
-    unit: Array  # the softness, 0-d or (..., 1)
-    values: Array  # (..., n)
-    masses: Array  # (..., n)
-
-
 def sparse_means(power: int, keys: Array, unit: Array, values: Array, masses: Array) -> Array:
     """The mean of the values under the weights of each point.
 
@@ -39,19 +32,33 @@ def sparse_means(power: int, keys: Array, unit: Array, values: Array, masses: Ar
     Returns:
         `(..., n)`. Where nothing counts, the point's own value.
     """
-    return _means(power, keys, unit, values, masses)
+    rows = windows.rows(keys, unit)
+    return _means(power, *rows, rows.flat(values), rows.flat(masses)).reshape(keys.shape)
+
+
+class _Points(NamedTuple):
+    keys: Array  # (b, n), ascending
+    unit: Array  # the softness, 0-d or (b, 1)
+    values: Array  # (b n,)
+    masses: Array  # (b n,)
+
+    def rows(self) -> windows.Rows:
+        return windows.Rows(self.keys, self.unit)
+
+    def table(self, power: int) -> Array:
+        return windows.table(self.rows(), self.values, self.masses, power)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _means(power: int, *points: Array) -> Array:
-    table = windows.table(*points, degree=power)
+    table = _Points(*points).table(power)
     return _mean(power, *_solved(power, table, _Points(*points)), table, _Points(*points))
 
 
 @_means.defjvp
 def _means_jvp(power, points, tangents):
     """At the solution the mean is stationary in the radius, so that its derivative is left out; not the second one."""
-    table, table_dot = jax.jvp(partial(windows.table, degree=power), points, tangents)
+    table, table_dot = jax.jvp(lambda *points: _Points(*points).table(power), points, tangents)
     reach, edges = _solved(power, table, _Points(*points))
     reach = _tied(power, reach, edges, *points)
     mean = lambda table, *points: _mean(power, reach, edges, table, _Points(*points))
@@ -79,11 +86,15 @@ def _tied_jvp(power, primals, tangents):
     reach, edges, points = _tied(power, *primals), primals[1], primals[2:]
 
     def sums(*points):
-        table = windows.table(*points, degree=power)
-        return _sums(power, reach, edges, table[..., :1, :], _Points(*points))
+        points = _Points(*points)
+        return _sums(power, reach, edges, _of_masses(power, points.table(power)), points)
 
     (_, slope), (change, _) = jax.jvp(sums, points, tangents[2:])
     return reach, -_ratio_or_zero(change[0], power * slope[0])
+
+
+def _of_masses(power: int, table: Array) -> Array:
+    return table[..., : power + 1]
 
 
 def _solved(power: int, table: Array, points: _Points) -> tuple[Array, Array]:
@@ -92,19 +103,19 @@ def _solved(power: int, table: Array, points: _Points) -> tuple[Array, Array]:
     The p-norm of `max(r - d, 0)` is convex in r and rises, so that Newton's method from above falls to it. It sets out
     from 1 and windows of one point, for which that is the root.
     """
-    table, points = lax.stop_gradient((table[..., :1, :], points))
-    eps = jnp.finfo(table.dtype).eps
+    table, points = lax.stop_gradient((_of_masses(power, table), points))
+    eps, rows = jnp.finfo(table.dtype).eps, points.rows()
 
     def fall(state):
         reach, edges, _, count = state
         (total,), (slope,) = _sums(power, reach, edges, table, points)
         step = jnp.maximum(_ratio_or_zero(total - total ** (1 - 1 / power), slope), 0)
         falling = (count == 0) | (step > 8 * eps * reach).any()
-        return reach - step, windows.edges(points.keys, reach - step, points.unit), falling, count + 1
+        return reach - step, windows.edges(rows, reach - step), falling, count + 1
 
-    own = windows.places_of(points.keys)
-    ones = jnp.ones_like(points.keys) + 0 * points.unit
-    state = (ones, jnp.stack([own, own + 1], -2), jnp.isfinite(ones).any(), 0)
+    own = windows.places_of(rows)
+    ones = 1 + 0 * (points.values + rows.units(1))
+    state = (ones, jnp.stack([own, own + 1]), jnp.isfinite(ones).any(), 0)
     return lax.while_loop(lambda state: state[2] & (state[3] < 64), fall, state)[:2]
 
 
@@ -113,19 +124,26 @@ def _sums(power: int, reach: Array, edges: Array, table: Array, points: _Points)
 
     Of the two parts of a window the points of one are nearer to k than their origin, those of the other are farther.
     """
-    own = jnp.broadcast_to(windows.places_of(points.keys)[..., None, :], edges.shape)
-    origin, sums = windows.moments(table, jnp.stack([own, edges]))
-    sign = lambda axis: 1 - 2 * lax.broadcasted_iota(reach.dtype, origin.shape, axis)
-    gap = points.keys[None, ..., None, :] - lax.stop_gradient(windows.entries(points.keys, origin))
-    unit = points.unit if points.unit.ndim == 0 else points.unit[None, ..., None]
-    left = reach[None, ..., None, :] - ratio(gap * sign(origin.ndim - 2), unit)
-    left, nearer = left[..., None, None], sign(0)[..., None, None]
-    for _ in range(power - 1):
-        sums = left * sums[..., :-1] + nearer * sums[..., 1:]
-    sums = jnp.stack([(left * sums[..., :1] + nearer * sums[..., 1:])[..., 0], sums[..., 0]])
-    kinds = [sums[..., 0]]
-    if sums.shape[-1] == 2:
-        shift = lax.stop_gradient(windows.entries(points.values, origin)) - points.values[None, ..., None, :]
-        kinds.append(sums[..., 1] + shift[None] * kinds[0])
-    total, slope = zip(*(kind.sum((1, -2)) for kind in kinds), strict=True)
-    return total, slope
+    rows = points.rows()
+    own = jnp.broadcast_to(windows.places_of(rows)[None], edges.shape)
+    origin, sums = windows.moments(rows, table, jnp.stack([own, edges]))
+    right = lax.broadcasted_iota(jnp.int32, origin.shape, 1) == 1
+    nearer = 1 - 2 * lax.broadcasted_iota(reach.dtype, origin.shape, 0)
+    here = lambda x: x[None, None]
+    there = lambda x: lax.stop_gradient(windows.entries(rows, x.reshape(rows.points.shape), origin))
+    gap = here(rows.flat(rows.points)) - there(rows.points)
+    left = here(reach) - ratio(jnp.where(right, -gap, gap), rows.units(3))
+    shift = there(points.values) - here(points.values)
+    totals, slopes = [], []
+    for kind in range(len(sums) // (power + 1)):
+        moments = sums[kind * (power + 1) : (kind + 1) * (power + 1)]
+        raised = lambda moments: [left * low + nearer * high for low, high in zip(moments[:-1], moments[1:])]
+        for _ in range(power - 1):
+            moments = raised(moments)
+        found = raised(moments)[0], moments[0]
+        if kind:
+            found = tuple(x + shift * of_mass for x, of_mass in zip(found, before))
+        before = found
+        total, slope = (x.sum((0, 1)) for x in found)
+        totals.append(total), slopes.append(slope)
+    return tuple(totals), tuple(slopes)

@@ -26,7 +26,7 @@ class Ends(NamedTuple):
 class Chunks(NamedTuple):
     """Rows in c chunks of k, with the groups that they need."""
 
-    heads: Array  # (c, g, 5, GROUP), of the middle row: leans, logits at the first keys of blocks in two parts, and, in
+    heads: Array  # (c, 5, g GROUP), of the middle row: leans, logits at the first keys of blocks in two parts, and, in
     # two parts, the distances of these keys from the largest logit
     leads: Array  # (c, k), twice the rows after the middle one
     ends: Ends
@@ -38,8 +38,8 @@ class Band(NamedTuple):
     What logits are made of comes in two parts: few digits, which are summed and multiplied exactly, and the rest.
     """
 
-    offsets: Array  # (g, 2, GROUP, b), of keys from their block's first one
-    bends: Array  # (g, 2, GROUP, b), how far their logits fall below its, in the block's peak row
+    offsets: Array  # (2, g GROUP b), of keys from their block's first one
+    bends: Array  # (2, g GROUP b), how far their logits fall below its, in the block's peak row
     peaks: Array  # (g, GROUP b), that row
     chunks: Chunks
 
@@ -57,14 +57,20 @@ def flat(band: Band, x: Any) -> Array:
 def logits_of(band: Band, chunk: Chunks, g: Array) -> tuple[Array, Array]:
     """The logits of a chunk's rows over a group's keys, `(k, GROUP b)`, and the leans of the middle row,
     `(1, GROUP b)`."""
-    offset, bend, head = (at(g, x) for x in (band.offsets, band.bends, chunk.heads[..., None]))
+    groups, keys = band.peaks.shape
+    offset, bend, head = (_part(g, groups, x) for x in (band.offsets, band.bends, chunk.heads))
+    head = jnp.broadcast_to(head[:, :, None], (*head.shape, keys // GROUP)).reshape(-1, keys)
     middle, level, distance = head[:1], head[1:3], head[3:]
-    line, place = level + (middle * offset - bend), distance + offset
-    middle = jnp.broadcast_to(middle[0], offset.shape[1:])
     # held: or else the loop over the tile makes them again for each entry
-    line, place, middle = along.held((line.reshape(2, 1, -1), place.reshape(2, 1, -1), middle.reshape(1, -1)))
+    line, place, middle = along.held((level + (middle * offset - bend), distance + offset, middle))
     lead = chunk.leads[:, None]
-    return (line[0] + lead * place[0]) + (line[1] + lead * place[1]), middle
+    return (line[:1] + lead * place[:1]) + (line[1:] + lead * place[1:]), middle
+
+
+def _part(g: Array, groups: int, x: Array) -> Array:
+    """Of `(r, n)`, in so many groups, the columns of one."""
+    size = x.shape[1] // groups
+    return lax.dynamic_slice(x, (jnp.zeros_like(g), g * size), (x.shape[0], size), allow_negative_indices=False)
 
 
 def at(g: Array, x: Array) -> Array:

@@ -11,7 +11,6 @@ Everything is differentiable in points and values and linear in the masses; the 
 the summand vanishes at their ends. Middles are held too: no sum depends on where it is parted.
 """
 
-from math import prod
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -20,103 +19,125 @@ from jax import Array, lax
 from softtypes.surrogates.ratio import ratio
 
 
-def table(points: Array, unit: Array, values: Array | None, masses: Array, degree: int) -> Array:
+class Rows(NamedTuple):
+    """Points in ascending rows, whatever their batch, and the unit of distances of each."""
+
+    points: Array  # (b, n)
+    unit: Array  # 0-d or (b, 1)
+
+    def flat(self, x: Array) -> Array:
+        """Entries `(..., n)`, or one of each row, all in one axis: loops over few axes compile sooner."""
+        return jnp.broadcast_to(x.reshape(-1, x.shape[-1]), self.points.shape).reshape(-1)
+
+    def units(self, ndim: int) -> Array:
+        """The unit of each point, `(..., b n)` of so many axes, or of all."""
+        return self.unit if self.unit.ndim == 0 else self.flat(self.unit).reshape(*(1,) * (ndim - 1), -1)
+
+
+def rows(points: Array, unit: Array) -> Rows:
+    """Of points `(..., n)` in units, 0-d or `(..., 1)`."""
+    points = points.reshape(-1, points.shape[-1])
+    return Rows(points, unit if unit.ndim == 0 else unit.reshape(-1, 1))
+
+
+def table(rows: Rows, values: Array | None, masses: Array, degree: int) -> Array:
     """The moments between the multiples of the powers of two and all places.
 
     Args:
-        points: `(..., n)`, ascending.
-        unit: of distances, 0-d or `(..., 1)`; no part of a window may be longer than 1.
+        rows: no part of a window may be longer than their unit.
         values: `(..., n)`, or None for the masses alone.
         masses: `(..., n)`.
         degree: the highest power of the distance.
 
     Returns:
-        `(s, n / s, log2 n, ..., 2, degree + 1)`. With `t_j` the distance from the origin and `v` the origin's value,
-        the last axis is `sum_j m_j t_j^a` by ascending `a`, first of the masses `m_j`, then, if there are values, of
-        `m_j (v_j - v)`.
+        `(s, n / s, log2 n, b, m)`. With `t_j` the distance from the origin and `v` the origin's value, the last axis is
+        `sum_j m_j t_j^a` by ascending `a`, first of the masses `m_j`, then, if there are values, of `m_j (v_j - v)`.
     """
-    slots = _slots(points.shape[-1])
-    above, present, kept = (x.reshape(x.shape + (1,) * (points.ndim - 1)) for x in slots[2:])
-    rows = (points, masses) if values is None else (points, masses, values)
-    stacked = jnp.stack([jnp.moveaxis(x, -1, 0) for x in rows], -1)
-    at = lambda places: stacked.at[jnp.minimum(places, points.shape[-1] - 1)].get(mode="promise_in_bounds")
-    here, origin = at(slots.place), lax.stop_gradient(at(slots.origin))
-    gap = here[..., 0] - origin[..., 0]
+    batch, n = rows.points.shape
+    slots = _slots(n)
+    flat = _Slots(*(x.reshape(-1) for x in slots))
+    above, present = flat.above[:, None], flat.present[:, None]
+    kinds = [rows.points, masses] if values is None else [rows.points, masses, values]
+    stacked = jnp.concatenate([x.reshape(batch, n).T for x in kinds], 1)
+    at = lambda places: jnp.split(stacked.at[places].get(mode="promise_in_bounds"), len(kinds), 1)
+    here, origin = at(flat.place), lax.stop_gradient(at(flat.origin))
+    gap = here[0] - origin[0]
     gap = jnp.where(above, gap, -gap)  # an absolute value would have no derivative at ties
-    unit = unit if unit.ndim == 0 else unit[..., 0][None, None, None]
+    unit = rows.unit if rows.unit.ndim == 0 else rows.unit[:, 0][None]
     near = (gap <= 1.0001 * unit) & present  # no window holds others, the powers of which might overflow
-    distance = ratio(jnp.where(near, gap, 0), unit)
-    mass = jnp.where(near, here[..., 1], 0)
-    terms = jnp.stack([mass * distance**power for power in range(degree + 1)], -1)
-    kinds = [terms]
+    distance, mass = ratio(jnp.where(near, gap, 0), unit), jnp.where(near, here[1], 0)
+    terms = [mass * distance**power for power in range(degree + 1)]
     if values is not None:
-        kinds.append(terms * jnp.where(near, here[..., 2] - origin[..., 2], 0)[..., None])
-    return _running(jnp.stack(kinds, -2), kept[..., None, None])
+        relative = jnp.where(near, here[2] - origin[2], 0)
+        terms += [term * relative for term in terms]
+    return _running(jnp.stack(terms, -1).reshape(*slots.kept.shape, batch, len(terms)), slots.kept[..., None, None])
 
 
-def moments(table: Array, ends: Array) -> tuple[Array, Array]:
+def moments(rows: Rows, table: Array, ends: Array) -> tuple[Array, list[Array]]:
     """The moments of windows from the lower of two ends up to, and without, the higher one.
 
     Args:
-        table: of rows of `n` points.
-        ends: int32 `(2, ..., r, m)`, both ends of each window, 0 to n; a window with equal ends is empty.
+        rows: the points of the table.
+        table: of them.
+        ends: int32 `(2, w, b n)`, both ends of each window, 0 to n; a window with equal ends is empty.
 
     Returns:
-        For the part of the window that is next to each end the place of its origin, `(2, ..., r, m)`, and its moments
-        about that, `(2, ..., r, m, 2, degree + 1)`. The origin is the part's point that is farthest from the end; of
-        an empty part it is the window's other end.
+        For the part of the window that is next to each end the place of its origin, `(2, w, b n)`, and its moments
+        about that, `(2, w, b n)` each. The origin is the part's point that is farthest from the end; of an empty part
+        it is the window's other end.
     """
     opposite = ends[::-1]
     level = jnp.maximum(31 - lax.clz(ends ^ opposite), 0)
     middle = (jnp.maximum(ends, opposite) >> level) << level
     empty = (ends == opposite) | (ends == middle)
     origin = jnp.where(ends > opposite, middle, middle - 1)
-    sums = jnp.where(empty[..., None, None], 0, _rows(table, level, ends))
-    return jnp.where(empty, opposite, origin), sums
+    sums = _entries_of(rows, table, level, ends)
+    return jnp.where(empty, opposite, origin), [jnp.where(empty, 0, x) for x in sums]
 
 
-def places_of(x: Array) -> Array:
-    """The place of each point, `(..., n)`."""
-    places = jnp.zeros_like(x, jnp.int32)  # of the points, so that shard_map sees them vary
-    return places + lax.broadcasted_iota(jnp.int32, places.shape, places.ndim - 1)
+def places_of(rows: Rows) -> Array:
+    """The place of each point in its row, `(b n,)`."""
+    places = jnp.zeros_like(rows.points, jnp.int32)  # of the points, so that shard_map sees them vary
+    return (places + lax.broadcasted_iota(jnp.int32, places.shape, 1)).reshape(-1)
 
 
-def edges(points: Array, reach: Array, unit: Array) -> Array:
-    """The outer ends of the windows `[lower, k)` and `[k, upper)` of points nearer than the reach, `(..., 2, n)`."""
-    own = places_of(points)
-    near, reach = points[..., None, :], reach[..., None, :]
-    unit = unit if unit.ndim == 0 else unit[..., None]
+def edges(rows: Rows, reach: Array) -> Array:
+    """The outer ends of the windows `[lower, k)` and `[k, upper)` of points nearer than the reach, `(2, b n)`."""
+    own, near, n = places_of(rows)[None], rows.flat(rows.points)[None], rows.points.shape[1]
+    reach, unit = reach[None], rows.units(2)
 
     def halve(_, state):
         inside, outside = state
         middle = (inside + outside) >> 1
-        distance = jnp.abs(entries(points, jnp.maximum(middle, 0)) - near) / unit
+        distance = jnp.abs(entries(rows, rows.points, jnp.maximum(middle, 0)) - near) / unit
         hit = (distance < reach) & (middle != outside)
         return jnp.where(hit, middle, inside), jnp.where(hit, outside, middle)
 
-    ends = jnp.stack([own, own], -2), jnp.stack([jnp.full_like(own, -1), jnp.full_like(own, own.shape[-1])], -2)
-    inside = lax.fori_loop(0, own.shape[-1].bit_length(), halve, ends)[0]
-    return inside + lax.broadcasted_iota(jnp.int32, inside.shape, inside.ndim - 2)
+    upper = lax.broadcasted_iota(jnp.int32, (2, own.size), 0)
+    ends = own + 0 * upper, (n + 1) * upper - 1 + 0 * own
+    return lax.fori_loop(0, n.bit_length(), halve, ends)[0] + upper
 
 
-def entries(x: Array, places: Array) -> Array:
-    """Entries of `x`, `(..., n)`, at places `(2, ..., r, m)` or `(..., r, m)`."""
-    return x.reshape(-1).at[_flat(x.shape[:-1], places.ndim) * x.shape[-1] + places].get(mode="promise_in_bounds")
+def entries(rows: Rows, x: Array, places: Array) -> Array:
+    """Entries of `x`, `(..., n)`, at places `(..., b n)` of the points' rows."""
+    n = x.shape[-1]
+    start = n * _number(rows, places.ndim)
+    return x.reshape(-1).at[start + places].get(mode="promise_in_bounds")
 
 
-def _rows(table: Array, level: Array, place: Array) -> Array:
-    side, chunks, levels, *batch = table.shape[:-2]
+def _entries_of(rows: Rows, table: Array, level: Array, place: Array) -> list[Array]:
+    side, chunks, levels, batch, width = table.shape
     half = 1 << level
     slot = jnp.where((place & half) != 0, place, place ^ (half - 1))
     row = ((slot % side) * chunks + slot // side) * levels + level
-    row = row * prod(batch) + _flat(tuple(batch), place.ndim)
-    return table.reshape(-1, *table.shape[-2:]).at[row].get(mode="promise_in_bounds")
+    row = row * batch + _number(rows, place.ndim)
+    found = table.reshape(-1, width).at[row.reshape(-1)].get(mode="promise_in_bounds")
+    return list(found.T.reshape(width, *row.shape))
 
 
-def _flat(batch: tuple[int, ...], ndim: int) -> Array:
-    """The number of each row of a batch, shaped to broadcast against places."""
-    shape = (1,) * (ndim - len(batch) - 2) + batch + (1, 1)
-    return jnp.arange(prod(batch), dtype=jnp.int32).reshape(shape)
+def _number(rows: Rows, ndim: int) -> Array:
+    """The row of each point, `(..., b n)` of so many axes."""
+    return lax.broadcasted_iota(jnp.int32, rows.points.shape, 0).reshape(*(1,) * (ndim - 1), -1)
 
 
 class _Slots(NamedTuple):
@@ -153,9 +174,13 @@ def _running(terms: Array, kept: Array) -> Array:
     """Sums along slots that start anew where they are not kept: within all chunks at once, then over the chunks."""
     kept = kept.astype(terms.dtype)  # a factor: its derivative has no mask to keep in the shape of the terms
     within = _recur(terms, kept)
-    total, follows = within[-1], kept[0]  # only a chunk that starts nothing anew can follow on
-    before = _recur(jnp.concatenate([jnp.zeros_like(total[:1]), total[:-1]]), jnp.roll(follows, 1, 0))
+    follows = kept[0]  # only a chunk that starts nothing anew can follow on
+    before = _recur(_before(within[-1]), _before(follows))
     return within + (follows * before)[None]
+
+
+def _before(x: Array) -> Array:
+    return lax.pad(x, jnp.zeros((), x.dtype), [(1, -1, 0), *[(0, 0, 0)] * (x.ndim - 1)])
 
 
 def _recur(terms: Array, kept: Array) -> Array:

@@ -62,19 +62,30 @@ def test_means_and_their_derivatives_are_the_matrixs(power, order):
 
 @pytest.mark.usefixtures("double_precision")
 def test_moments_of_every_window():
-    n = 13
-    x, v, m = np.random.default_rng(1).normal(size=(3, n))
+    n, batch = 13, 2
+    x, v, m = np.random.default_rng(1).normal(size=(3, batch, n))
     x.sort()
     low, high = np.array([(a, b) for b in range(n + 1) for a in range(b + 1)], "int32").T
-    run = jax.jit(lambda *row: windows.moments(windows.table(*row, degree=2), jnp.stack([low, high])[:, None]))
-    origins, sums = run(*map(jnp.asarray, (x, 8.0, v, m)))
-    for a, b, origin, (before, after) in zip(low, high, origins[:, 0].T, np.moveaxis(sums[:, 0], 1, 0), strict=True):
-        middle = origin[0] + 1 if a < b and before.any() else a
-        for part, o, found in ((slice(a, middle), origin[0], before), (slice(middle, b), origin[1], after)):
-            far = np.abs(x[part] - x[min(o, n - 1)])[:, None] / 8
-            powers = m[part, None] * far ** np.arange(3)
-            exact = powers.sum(0), (powers * (v[part] - v[min(o, n - 1)])[:, None]).sum(0)
-            np.testing.assert_allclose(found, exact, atol=1e-14)
+    ends = np.repeat(np.stack([low, high])[..., None], batch * n, -1)  # each window for each point of either row
+
+    @jax.jit
+    def run(x, v, m):
+        rows = windows.rows(x, jnp.array([[8.0], [4.0]]))
+        return windows.moments(rows, windows.table(rows, v, m, degree=2), jnp.asarray(ends))
+
+    origins, sums = run(*map(jnp.asarray, (x, v, m)))
+    sums = np.reshape(sums, (2, 3, *origins.shape))
+    for row, unit in enumerate((8, 4)):
+        found = origins[..., n * row], sums[..., n * row]
+        np.testing.assert_array_equal(origins[..., n * row : n * (row + 1)], found[0][..., None].repeat(n, -1))
+        for a, b, origin, parts in zip(low, high, found[0].T, np.moveaxis(found[1], -1, 0), strict=True):
+            middle = origin[0] + 1 if a < b and parts[..., 0].any() else a
+            for end, part in enumerate((slice(a, middle), slice(middle, b))):
+                o = min(origin[end], n - 1)
+                far = np.abs(x[row, part] - x[row, o])[:, None] / unit
+                powers = m[row, part, None] * far ** np.arange(3)
+                exact = powers.sum(0), (powers * (v[row, part] - v[row, o])[:, None]).sum(0)
+                np.testing.assert_allclose(parts[..., end], exact, atol=1e-13)
 
 
 def rows():
