@@ -6,8 +6,10 @@ Their rises from key to key are summed as such: the difference of two sums would
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
@@ -117,7 +119,7 @@ def _compact(factors: tuple, keys: Array, gaps: Array, counted: Array, unit: Arr
     rows = windows.rows(keys, unit)
     table = windows.table(rows, None, counted, degree=factors[0] + len(factors[1]))
     parts = _parts(rows, table, _windows(rows))
-    lacking = _falling(factors[0], _times(parts, 0, 1), factors[1])
+    lacking = _lacking(factors, *parts)
     held, gaps = lax.stop_gradient((parts, gaps.reshape(-1)))
     shared = _Parts(held.distance[:, :2], [x[:, :2] for x in held.moments])
     change = _gained(factors, shared, jnp.stack([gaps, _before(gaps)])[None] / reach) - lax.stop_gradient(lacking[:, 2:])
@@ -191,11 +193,30 @@ def _falling(power: int, parts: _Parts, rest: Sequence[float]) -> Array:
     return _total(parts, rest)
 
 
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _lacking(factors: tuple, distance: Array, moments: list[Array]) -> Array:
+    """Of terms that are what they lack, in units of the reach."""
+    return _falling(factors[0], _times(_Parts(distance, moments), 0, 1), factors[1])
+
+
+@_lacking.defjvp
+def _lacking_jvp(factors, primals, tangents):
+    """Linear in the moments; so few of the steps to the sums are kept."""
+    parts = _Parts(*primals)
+    change = _falling(factors[0], _times(parts._replace(moments=tangents[1]), 0, 1), factors[1])
+    return _lacking(factors, *primals), change + _slope(factors, parts) * tangents[0]
+
+
+def _slope(factors: tuple, parts: _Parts) -> Array:
+    """Of terms that are the derivative of what they lack."""
+    rest = Polynomial([0, 1]) * Polynomial(factors[1])
+    slope = Polynomial([1, -1]) * rest.deriv() - factors[0] * rest  # over (1 - v)^power
+    return _falling(factors[0] - 1, parts, slope.coef.tolist())
+
+
 def _gained(factors: tuple, parts: _Parts, gap: Array) -> Array:
-    """The integral of the slope over the gap, of degree 5 at most: by Gauss's three nodes."""
-    power, rest = factors[0] - 1, Polynomial([0, 1]) * Polynomial(factors[1])
-    slope = (Polynomial([1, -1]) * rest.deriv() - factors[0] * rest).coef.tolist()  # over (1 - v)^power
-    nodes, weights = np.polynomial.legendre.leggauss(3)
-    at = lambda node: _falling(power, parts._replace(distance=parts.distance + node * gap), slope)
+    """The integral of the slope over the gap: exactly, by Gauss's nodes."""
+    nodes, weights = np.polynomial.legendre.leggauss((factors[0] + len(factors[1])) // 2)
+    at = lambda node: _slope(factors, parts._replace(distance=parts.distance + node * gap))
     pairs = zip(((1 + nodes) / 2).tolist(), (weights / 2).tolist(), strict=True)
     return gap * sum(weight * at(node) for node, weight in pairs)
