@@ -19,6 +19,12 @@ def held(x: Any) -> Any:
     return lax.optimization_barrier(x) if platform.in_turn() else x
 
 
+def parted(x: Array) -> Array:
+    """`x`, held where it is so short that XLA's CPU had better not share among threads what is made of it: that takes
+    longer than the arithmetic, and is what it does with more operations than bytes."""
+    return held(x) if x.size <= platform.SHORT else x
+
+
 @jax.custom_jvp
 def total(x: Array) -> Array:
     """`x.sum(-1, keepdims=True)` of a product, say. Its tangent is a plain sum, whose transpose is a broadcast."""
@@ -38,6 +44,12 @@ def spread(x: Array, like: Array) -> Array:
 def largest_magnitude(x: Array) -> Array:
     """`abs(x).max(-1, keepdims=True)`, and 0 of no entry."""
     return jnp.maximum(x.max(-1, keepdims=True, initial=0), -x.min(-1, keepdims=True, initial=0))
+
+
+def shifted(x: Array, by: int) -> Array:
+    """Moved on by so many places along the first axis; zeros come in. As a concatenation it would be kernels of its
+    own."""
+    return lax.pad(x, jnp.zeros((), x.dtype), [(by, -by, 0), *[(0, 0, 0)] * (x.ndim - 1)])
 
 
 def running_max(x: Array) -> Array:

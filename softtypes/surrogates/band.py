@@ -171,6 +171,7 @@ def own_weights(band: Band, count: Array, level: Array) -> Array:
     chunk, place = jnp.divmod(rows, level.shape[-1])
     group, block = jnp.arange(groups, dtype=jnp.int32)[:, None], inner // size
     offset, bend = (_joined(x).reshape(groups, -1) for x in (band.offsets, band.bends))
-    head, lead = jnp.moveaxis(band.chunks.heads[chunk, :, GROUP * group + block], -1, 0), band.chunks.leads[chunk, place]
+    heads, lead = band.chunks.heads[chunk, :, GROUP * group + block], band.chunks.leads[chunk, place]
+    head = jnp.moveaxis(heads, -1, 0)
     lean, line, distance = head[0], head[1] + head[2], head[3] + head[4]
     return line + lean * offset - bend + lead * (distance + offset) - level[chunk, place]

@@ -15,7 +15,7 @@ import numpy as np
 from jax import Array, lax
 from numpy.polynomial import Polynomial
 
-from softtypes.surrogates import platform, windows
+from softtypes.surrogates import along, platform, windows
 from softtypes.surrogates.laplace import recur
 from softtypes.surrogates.modes import Mode
 from softtypes.surrogates.ratio import ratio
@@ -122,19 +122,11 @@ def _compact(factors: tuple, keys: Array, gaps: Array, counted: Array, unit: Arr
     lacking = _lacking(factors, *parts)
     held, gaps = lax.stop_gradient((parts, gaps.reshape(-1)))
     shared = _Parts(held.distance[:, :2], [x[:, :2] for x in held.moments])
-    change = _gained(factors, shared, jnp.stack([gaps, _before(gaps)])[None] / reach) - lax.stop_gradient(lacking[:, 2:])
+    moves = jnp.stack([gaps, along.shifted(gaps, 1)])[None] / reach
+    change = _gained(factors, shared, moves) - lax.stop_gradient(lacking[:, 2:])
     left, right = change[0] + change[1]
-    rises = jnp.where(_is_last(rows), 0, reach * (left - _after(right)))
+    rises = jnp.where(_is_last(rows), 0, reach * (left - along.shifted(right, -1)))
     return Lacks(reach * lacking.sum((0, 1)).reshape(keys.shape), rises.reshape(keys.shape))
-
-
-def _after(x: Array) -> Array:
-    """Of points `(n,)` those that follow, and 0."""
-    return lax.pad(x, jnp.zeros((), x.dtype), [(-1, 1, 0)])
-
-
-def _before(x: Array) -> Array:
-    return lax.pad(x, jnp.zeros((), x.dtype), [(1, -1, 0)])
 
 
 def _is_last(rows: windows.Rows) -> Array:
@@ -146,8 +138,8 @@ def _windows(rows: windows.Rows) -> Array:
     reach of one alone."""
     own = windows.places_of(rows)
     lower, upper = windows.edges(rows, jnp.ones_like(own, rows.points.dtype))
-    left = jnp.where(_is_last(rows), lower, _after(lower))
-    right = jnp.where(own == 0, 0, jnp.maximum(_before(upper), own))
+    left = jnp.where(_is_last(rows), lower, along.shifted(lower, -1))
+    right = jnp.where(own == 0, 0, jnp.maximum(along.shifted(upper, 1), own))
     return jnp.stack([own + 1, own, left, right, left, right, lower, upper]).reshape(2, 4, -1)
 
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 
 ENTRIES = 2**26  # of an array that is made at once, where there is a choice
+SHORT = 2**14  # entries of an array, up to which one thread takes no longer over a few operations than several
 BRANCHING = 2**12  # entries of an array, from which on a pass over it takes longer than a branch
 
 

@@ -7,6 +7,7 @@ either side are polynomials, whose moments `windows` gives.
 """
 
 from functools import partial
+from itertools import pairwise
 from typing import NamedTuple
 
 import jax
@@ -134,16 +135,18 @@ def _sums(power: int, reach: Array, edges: Array, table: Array, points: _Points)
     gap = here(rows.flat(rows.points)) - there(rows.points)
     left = here(reach) - ratio(jnp.where(right, -gap, gap), rows.units(3))
     shift = there(points.values) - here(points.values)
-    totals, slopes = [], []
-    for kind in range(len(sums) // (power + 1)):
-        moments = sums[kind * (power + 1) : (kind + 1) * (power + 1)]
-        raised = lambda moments: [left * low + nearer * high for low, high in zip(moments[:-1], moments[1:])]
-        for _ in range(power - 1):
-            moments = raised(moments)
-        found = raised(moments)[0], moments[0]
-        if kind:
-            found = tuple(x + shift * of_mass for x, of_mass in zip(found, before))
-        before = found
-        total, slope = (x.sum((0, 1)) for x in found)
-        totals.append(total), slopes.append(slope)
-    return tuple(totals), tuple(slopes)
+    masses = _weighted(power, left, nearer, sums[: power + 1])
+    kinds = [masses]
+    if len(sums) > power + 1:
+        relative = _weighted(power, left, nearer, sums[power + 1 :])
+        kinds.append(tuple(x + shift * mass for x, mass in zip(relative, masses, strict=True)))
+    total, slope = zip(*(tuple(x.sum((0, 1)) for x in kind) for kind in kinds), strict=True)
+    return total, slope
+
+
+def _weighted(power: int, left: Array, nearer: Array, moments: list[Array]) -> tuple[Array, Array]:
+    """Sums under the weights and under the slopes, from moments about origins to which so much of the radius is left."""
+    raised = lambda moments: [left * low + nearer * high for low, high in pairwise(moments)]
+    for _ in range(power - 1):
+        moments = raised(moments)
+    return raised(moments)[0], moments[0]

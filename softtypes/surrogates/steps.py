@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from softtypes.surrogates import along
 from softtypes.surrogates.ratio import Softness, ratio
 
 
@@ -116,7 +117,7 @@ def _logistic_excess_jvp(s, primals, tangents):
 @partial(jax.custom_jvp, nondiff_argnums=(3,))
 def _logistic_clip(x: Array, low: Array, high: Array, s: float) -> Array:
     """The hard form and the difference of both tails, as one logarithm."""
-    below, above = (_of_numbers(gap, jnp.exp(jnp.abs(gap) / -s)) for gap in (x - low, x - high))
+    below, above = (along.parted(_of_numbers(gap, jnp.exp(jnp.abs(gap) / -s))) for gap in (x - low, x - high))
     return jnp.clip(x, low, high) + s * jnp.log1p((below - above) / (1 + above))
 
 
@@ -124,7 +125,7 @@ def _logistic_clip(x: Array, low: Array, high: Array, s: float) -> Array:
 def _logistic_clip_jvp(s, primals, tangents):
     x, low, high = primals
     dx, dlow, dhigh = tangents
-    into, beyond = (SMOOTH.value(_of_numbers(gap, gap) / s) for gap in (x - low, x - high))
+    into, beyond = (along.parted(SMOOTH.value(_of_numbers(gap, gap) / s)) for gap in (x - low, x - high))
     return _logistic_clip(*primals, s), dx * (into - beyond) + dlow * (1 - into) + dhigh * beyond
 
 

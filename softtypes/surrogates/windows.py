@@ -16,6 +16,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array, lax
 
+from softtypes.surrogates import along
 from softtypes.surrogates.ratio import ratio
 
 
@@ -175,12 +176,8 @@ def _running(terms: Array, kept: Array) -> Array:
     kept = kept.astype(terms.dtype)  # a factor: its derivative has no mask to keep in the shape of the terms
     within = _recur(terms, kept)
     follows = kept[0]  # only a chunk that starts nothing anew can follow on
-    before = _recur(_before(within[-1]), _before(follows))
+    before = _recur(along.shifted(within[-1], 1), along.shifted(follows, 1))
     return within + (follows * before)[None]
-
-
-def _before(x: Array) -> Array:
-    return lax.pad(x, jnp.zeros((), x.dtype), [(1, -1, 0), *[(0, 0, 0)] * (x.ndim - 1)])
 
 
 def _recur(terms: Array, kept: Array) -> Array:
