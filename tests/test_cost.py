@@ -105,3 +105,19 @@ def test_the_hard_view_of_an_index_costs_the_argmax():
     assert_as_cheap(
         lambda x, *_: sft.soft(x.reshape(-1, 8), S).argmax(axis=1).hard(), lambda x, *_: x.reshape(-1, 8).argmax(1)
     )
+
+
+@jax.jit
+def clipped(x, change):
+    value, pull = jax.vjp(lambda x: sft.clip(sft.soft(x, S), -1.0, 1.0).soft(), x)
+    return value, *pull(change)
+
+
+@pytest.mark.skipif(jax.__version_info__ < (0, 12), reason="XLA joins kernels across barriers")
+def test_clip_of_a_short_row_stays_on_one_thread():
+    """To hand a few thousand entries to another one takes longer than to clip them."""
+    short = operands()[:2]
+    assert "outer_dimension_partitions" not in clipped.lower(*short).compile().as_text()
+    long = clipped(*(jnp.tile(x, 8) for x in short))
+    for one, other in zip(clipped(*short), long, strict=True):
+        np.testing.assert_allclose(other, jnp.tile(one, 8), rtol=1e-5, atol=1e-7)

@@ -59,10 +59,9 @@ def _logistic(gaps: Array, counted: Array) -> Lacks:
     powers = jnp.asarray(_powers(gaps.dtype), gaps.dtype)
     rates = 1 + np.arange(powers.size, dtype=gaps.dtype)
     gaps, counted = jnp.moveaxis(gaps, -1, 0), jnp.moveaxis(counted, -1, 0)
-    to_right = jnp.concatenate([jnp.zeros_like(gaps[:1]), gaps[:-1]])
+    to_right = along.shifted(gaps, 1)
     both = lambda x, y: jnp.stack([x, y[::-1]], 1)[..., None]
-    before = both(jnp.concatenate([jnp.zeros_like(counted[:1]), counted[:-1]]),
-                  jnp.concatenate([counted[1:], jnp.zeros_like(counted[:1])]))  # fmt: skip
+    before = both(along.shifted(counted, 1), along.shifted(counted, -1))
 
     masses, moments = _running(rates, both(to_right, gaps), before)
     sums = ((moments[:, 0] + moments[::-1, 1]) * powers.reshape((1,) * gaps.ndim + (-1,))).sum(-1)
@@ -91,13 +90,13 @@ def _running(rates: np.ndarray, gaps: Array, masses: Array) -> tuple[Array, Arra
         return lax.scan(step, (nothing, nothing), (gaps, masses))[1]
     decays = decay(gaps)
     (sums,) = recur(decays, [decays * masses], False)
-    entered = jnp.concatenate([jnp.zeros_like(sums[:1]), sums[:-1]]) + masses
+    entered = along.shifted(sums, 1) + masses
     return sums, recur(decays, [decays * gaps * entered], False)[0]
 
 
 def _logistic_rises(powers: Array, rates: np.ndarray, masses, moments, gaps: Array, counted: Array) -> Array:
     rates = rates.reshape((1,) * (gaps.ndim - 1) + (-1,))
-    ahead = lambda x: jnp.concatenate([x[1:], jnp.zeros_like(x[:1])])
+    ahead = lambda x: along.shifted(x, -1)
     right_mass, right_moment = ahead(masses[::-1, 1]), ahead(moments[::-1, 1])
     fall = jnp.expm1(-rates * gaps)
     entered = masses[:, 0] + counted - right_mass - ahead(counted)

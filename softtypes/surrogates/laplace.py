@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from softtypes.surrogates import platform
+from softtypes.surrogates import along, platform
 
 
 def laplace_sums(gaps: Array, *values: Array) -> list[Array]:
@@ -29,8 +29,8 @@ def laplace_sums(gaps: Array, *values: Array) -> list[Array]:
     Returns:
         `(..., n)` each.
     """
-    along = lambda x: jnp.moveaxis(jnp.broadcast_to(x, gaps.shape), -1, 0)
-    decays, terms = jnp.exp(-along(gaps)), list(map(along, values))
+    first = lambda x: jnp.moveaxis(jnp.broadcast_to(x, gaps.shape), -1, 0)
+    decays, terms = jnp.exp(-first(gaps)), list(map(first, values))
     nothing = jnp.zeros_like(decays[:1])  # leads to the first point, from either end
     decays = decays[1:]
     upwards = recur(jnp.concatenate([nothing, decays]), terms, False)
@@ -50,13 +50,8 @@ def _recur_jvp(reverse, primals, tangents):
     """The derivative is such a recurrence, linear in its terms: nothing else is kept of the steps."""
     coefficients, change = primals[0], tangents[0]
     sums = recur(*primals, reverse)
-    terms = [dot + change * _before(y, reverse) for y, dot in zip(sums, tangents[1], strict=True)]
+    terms = [dot + change * along.shifted(y, -1 if reverse else 1) for y, dot in zip(sums, tangents[1], strict=True)]
     return sums, _recurrence()(coefficients, terms, reverse)
-
-
-def _before(y: Array, reverse: bool) -> Array:
-    nothing = jnp.zeros_like(y[:1])
-    return jnp.concatenate([y[1:], nothing] if reverse else [nothing, y[:-1]])
 
 
 def _recurrence():

@@ -145,7 +145,7 @@ def _sums(power: int, reach: Array, edges: Array, table: Array, points: _Points)
 
 
 def _weighted(power: int, left: Array, nearer: Array, moments: list[Array]) -> tuple[Array, Array]:
-    """Sums under the weights and under the slopes, from moments about origins to which so much of the radius is left."""
+    """Sums under weights and under slopes, from moments about origins to which so much of the radius is left."""
     raised = lambda moments: [left * low + nearer * high for low, high in pairwise(moments)]
     for _ in range(power - 1):
         moments = raised(moments)
