@@ -37,8 +37,8 @@ class Rows(NamedTuple):
 
 def rows(points: Array, unit: Array) -> Rows:
     """Of points `(..., n)` in units, 0-d or `(..., 1)`."""
-    points = points.reshape(-1, points.shape[-1])
-    return Rows(points, unit if unit.ndim == 0 else unit.reshape(-1, 1))
+    units = unit if unit.ndim == 0 else jnp.broadcast_to(unit, (*points.shape[:-1], 1)).reshape(-1, 1)
+    return Rows(points.reshape(-1, points.shape[-1]), units)
 
 
 def table(rows: Rows, values: Array | None, masses: Array, degree: int) -> Array:
