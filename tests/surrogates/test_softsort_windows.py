@@ -201,10 +201,11 @@ def test_a_long_row():
     assert np.isfinite(pull(jnp.ones_like(rank))[0]).all()
 
 
-def test_a_softness_along_one_axis_of_the_batch():
+@pytest.mark.parametrize("shape", [(1, 3, 1), (2, 1, 1), (3, 1)])
+def test_a_softness_along_one_axis_of_the_batch(shape):
     x = jnp.asarray(np.random.default_rng(3).normal(size=(2, 3, 20)), jnp.float32)
-    relaxed = lambda x, s: sft.sort(x, softness=s, mode="c0", algorithm="softsort").soft()
-    for softness in (jnp.array([[[0.1], [0.2], [0.3]]]), jnp.array([[[0.1]], [[0.2]]]), jnp.array([[0.1], [0.2], [0.3]])):
-        every = jnp.broadcast_to(softness, (2, 3, 1))
-        alone = jnp.stack([relaxed(row, s) for row, s in zip(x.reshape(6, 20), every.reshape(6, 1), strict=True)])
-        np.testing.assert_allclose(relaxed(x, softness).reshape(6, 20), alone, rtol=1e-5, atol=1e-6)
+    softness = jnp.linspace(0.1, 0.3, max(shape), dtype=jnp.float32).reshape(shape)
+    relaxed = lambda x, s: sft.sort(sft.soft(x, s, "c0", algorithm="softsort"), axis=-1).soft()
+    every = jnp.broadcast_to(softness, (2, 3, 1)).reshape(6, 1)
+    alone = [relaxed(row, s) for row, s in zip(x.reshape(6, 20), every, strict=True)]
+    np.testing.assert_allclose(relaxed(x, softness).reshape(6, 20), alone, rtol=1e-5, atol=1e-6)
