@@ -115,7 +115,7 @@ def _solved(power: int, table: Array, points: _Points) -> tuple[Array, Array]:
         return reach - step, windows.edges(rows, reach - step), falling, count + 1
 
     own = windows.places_of(rows)
-    ones = 1 + 0 * (points.values + rows.units(1))
+    ones = jnp.ones_like(points.values) + 0 * rows.units(1)
     state = (ones, jnp.stack([own, own + 1]), jnp.isfinite(ones).any(), 0)
     return lax.while_loop(lambda state: state[2] & (state[3] < 64), fall, state)[:2]
 
@@ -134,10 +134,10 @@ def _sums(power: int, reach: Array, edges: Array, table: Array, points: _Points)
     there = lambda x: lax.stop_gradient(windows.entries(rows, x.reshape(rows.points.shape), origin))
     gap = here(rows.flat(rows.points)) - there(rows.points)
     left = here(reach) - ratio(jnp.where(right, -gap, gap), rows.units(3))
-    shift = there(points.values) - here(points.values)
     masses = _weighted(power, left, nearer, sums[: power + 1])
     kinds = [masses]
     if len(sums) > power + 1:
+        shift = there(points.values) - here(points.values)
         relative = _weighted(power, left, nearer, sums[power + 1 :])
         kinds.append(tuple(x + shift * mass for x, mass in zip(relative, masses, strict=True)))
     total, slope = zip(*(tuple(x.sum((0, 1)) for x in kind) for kind in kinds), strict=True)
