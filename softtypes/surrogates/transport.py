@@ -275,7 +275,8 @@ def _line_search(evaluate: Callable, state: _Iterate, direction: Array) -> tuple
 def _centre(slope: Array, best: Array, v: Array) -> Array:
     """`v` minus its mean in each row with weights K; exactly 0 where one anchor has all the weight."""
     v = v - jnp.take_along_axis(v, best[:, None], -1)
-    return v - _across(jnp.add, slope * v) / _positive(_across(jnp.add, slope))
+    # a sum of products, term by term, would be rounded unevenly: what cancels would not, and solutions run away
+    return v - (slope * v).sum(-1, keepdims=True) / _positive(_across(jnp.add, slope))
 
 
 def _hessian_product(slope: Array, best: Array, pinned: Array) -> Callable[[Array], Array]:
