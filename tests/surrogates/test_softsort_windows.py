@@ -85,7 +85,7 @@ def test_moments_of_every_window():
                 far = np.abs(x[row, part] - x[row, o])[:, None] / unit
                 powers = m[row, part, None] * far ** np.arange(3)
                 exact = powers.sum(0), (powers * (v[row, part] - v[row, o])[:, None]).sum(0)
-                np.testing.assert_allclose(parts[..., end], exact, atol=1e-13)
+                np.testing.assert_allclose(parts[..., end], exact, atol=1e-14)
 
 
 def rows():
