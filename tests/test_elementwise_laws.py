@@ -418,6 +418,18 @@ def test_second_derivatives_at_zero():
 
 
 @modes
+def test_clip_keeps_its_digits_however_large_the_softness(mode):
+    """Each of its two relus is of the size of the softness, and what is left of both of that of the bounds."""
+    x = np.linspace(-3.0, 3.0, 24, dtype=np.float32)
+    clip = lambda x, s: sft.clip(x, x.dtype.type(1.0), x.dtype.type(1.5), softness=s, mode=mode)
+    for s in (1.0, 1e2, 1e4, 1e8):
+        expected = jax.jvp(lambda x, s=s: clip(x, s), (x.astype(np.float64),), (np.ones(24),))
+        for softness in (s, np.float32(s)):
+            found = jax.jvp(lambda x, s=softness: clip(x, s), (x,), (np.ones(24, np.float32),))
+            np.testing.assert_allclose(found, expected, rtol=0, atol=5e-7, err_msg=str(s))
+
+
+@modes
 def test_bounds_the_wrong_way_round_give_the_upper_one_as_jnps(mode):
     x, upper = jnp.linspace(-3, 3, 13), 0.7
     clip = lambda x, low, high: sft.clip(x, low, high, mode=mode)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from softtypes.surrogates import along
@@ -19,28 +20,57 @@ from softtypes.surrogates.ratio import Softness, ratio
 
 
 class Step(NamedTuple):
-    """A member of the family: `value(u) = S`, `sign(u) = 2 S - 1`, `ramp(u)` the integral of S, and its reach."""
+    """A member of the family: `value(u) = S`, `sign(u) = 2 S - 1`, `ramp(u)` the integral of S, and its reach.
+
+    `tail(a, b)` is the integral of `S(-u)` from a to b, both within `[0, reach]`.
+    """
 
     value: Callable[[Array], Array]
     sign: Callable[[Array], Array]  # on its own, since 2 S - 1 has lost its digits near 0
     ramp: Callable[[Array], Array]
+    tail: Callable[[Array, Array], Array]  # on its own, since the difference of two ramps has lost its digits
     reach: float | None  # None: an exponential tail, cut where the dtype can no longer show it
 
     def limit(self, dtype) -> float:
         return self.reach or 1.5 * math.log(float(jnp.finfo(dtype).max))
 
 
-def _polynomial(sign: Callable[[Array], Array], ramp: Callable[[Array], Array]) -> Step:
+def _polynomial(sign: Callable[[Array], Array], ramp: Callable[[Array], Array], degree: int) -> Step:
     """A compact step of radius 5 softnesses, from its polynomials in `v = u / 5`."""
-    return Step(lambda u: (1 + sign(u / 5)) / 2, lambda u: sign(u / 5), lambda u: 5 * ramp(u / 5), 5.0)
+
+    def tail(a: Array, b: Array) -> Array:
+        """By Gauss's nodes, which integrate polynomials exactly."""
+        nodes, weights = (row.tolist() for row in np.polynomial.legendre.leggauss(degree // 2 + 1))
+        middle, half = (a + b) / 10, (b - a) / 10
+        return half * sum(w * (5 / 2 * (1 - sign(middle + t * half))) for t, w in zip(nodes, weights, strict=True))
+
+    return Step(lambda u: (1 + sign(u / 5)) / 2, lambda u: sign(u / 5), lambda u: 5 * ramp(u / 5), tail, 5.0)
 
 
-SMOOTH = Step(jax.nn.sigmoid, lambda u: jnp.tanh(u / 2), jax.nn.softplus, None)
-C0 = _polynomial(lambda v: v, lambda v: (1 + v) ** 2 / 4)
-C1 = _polynomial(lambda v: v * (3 - v**2) / 2, lambda v: 3 / 16 + v / 2 + v**2 * (6 - v**2) / 16)
+def _logistic_tail(a: Array, b: Array) -> Array:
+    """`log1p(exp(-a)) - log1p(exp(-b))`, as one logarithm."""
+    near, far = (along.parted(jnp.exp(-u)) for u in (a, b))
+    gap = b - a
+    return jnp.log1p(jnp.where(jnp.abs(gap) < 1 / 4, far * _small_expm1(gap), near - far) / (1 + far))
+
+
+def _small_expm1(x: Array) -> Array:
+    """`exp(x) - 1` of `|x| < 1 / 4`, by the terms of its series that count: fewer operations than XLA's own."""
+    eps = float(jnp.finfo(x.dtype).eps)
+    terms = next(k for k in range(1, 32) if 0.25**k < eps * math.factorial(k + 1))
+    series = 1 / math.factorial(terms)
+    for k in range(terms - 1, 0, -1):
+        series = 1 / math.factorial(k) + x * series
+    return x * series
+
+
+SMOOTH = Step(jax.nn.sigmoid, lambda u: jnp.tanh(u / 2), jax.nn.softplus, _logistic_tail, None)
+C0 = _polynomial(lambda v: v, lambda v: (1 + v) ** 2 / 4, 1)
+C1 = _polynomial(lambda v: v * (3 - v**2) / 2, lambda v: 3 / 16 + v / 2 + v**2 * (6 - v**2) / 16, 3)
 C2 = _polynomial(
     lambda v: v * (15 - 10 * v**2 + 3 * v**4) / 8,
     lambda v: 5 / 32 + v / 2 + v**2 * (15 - 5 * v**2 + v**4) / 32,
+    5,
 )
 
 
@@ -95,7 +125,7 @@ def _logistic_absolute_jvp(s, primals, tangents):
 
 @partial(jax.custom_jvp, nondiff_argnums=(1,))
 def _logistic_ramp(x: Array, s: float) -> Array:
-    return jnp.maximum(x, 0) + _logistic_tail(x, s)
+    return jnp.maximum(x, 0) + _logistic_rest(x, s)
 
 
 @_logistic_ramp.defjvp
@@ -105,7 +135,7 @@ def _logistic_ramp_jvp(s, primals, tangents):
 
 @partial(jax.custom_jvp, nondiff_argnums=(1,))
 def _logistic_excess(x: Array, s: float) -> Array:
-    return _of_numbers(x, _logistic_tail(x, s))
+    return _of_numbers(x, _logistic_rest(x, s))
 
 
 @_logistic_excess.defjvp
@@ -116,9 +146,7 @@ def _logistic_excess_jvp(s, primals, tangents):
 
 @partial(jax.custom_jvp, nondiff_argnums=(3,))
 def _logistic_clip(x: Array, low: Array, high: Array, s: float) -> Array:
-    """The hard form and the difference of both tails, as one logarithm."""
-    below, above = (along.parted(_of_numbers(gap, jnp.exp(jnp.abs(gap) / -s))) for gap in (x - low, x - high))
-    return jnp.clip(x, low, high) + s * jnp.log1p((below - above) / (1 + above))
+    return _clip(x, low, high, s, SMOOTH)
 
 
 @_logistic_clip.defjvp
@@ -126,7 +154,8 @@ def _logistic_clip_jvp(s, primals, tangents):
     x, low, high = primals
     dx, dlow, dhigh = tangents
     into, beyond = (along.parted(SMOOTH.value(_of_numbers(gap, gap) / s)) for gap in (x - low, x - high))
-    return _logistic_clip(*primals, s), dx * (into - beyond) + dlow * (1 - into) + dhigh * beyond
+    width = _of_numbers(low - high, jnp.expm1((low - high) / s))
+    return _logistic_clip(*primals, s), dlow * (1 - into) + dhigh * beyond - dx * (into * (1 - beyond) * width)
 
 
 def _of_numbers(x: Array, y: Array) -> Array:
@@ -134,7 +163,7 @@ def _of_numbers(x: Array, y: Array) -> Array:
     return jnp.where(jnp.isnan(x), 0, y)
 
 
-def _logistic_tail(x: Array, s: float) -> Array:
+def _logistic_rest(x: Array, s: float) -> Array:
     """`s R(-|x| / s)`, which the integral has above `max(x, 0)`."""
     return s * jnp.log1p(jnp.exp(jnp.abs(x) / -s))
 
@@ -151,12 +180,16 @@ def softrelu(x: Array, s: Softness, kind: Step, gated: bool) -> Array:
     return jnp.where(inside, _ramp(x_in, u, s, kind, gated), jnp.maximum(x, 0))
 
 
+def _end(kind: Step, dtype) -> float:
+    """Beyond this many softnesses an excess is nothing that counts."""
+    return kind.reach or 2 - math.log(float(jnp.finfo(dtype).eps)) * 1.5
+
+
 def _excess(x: Array, s: Softness, kind: Step, gated: bool) -> Array:
     """`softrelu(x) - max(x, 0)`: even, and nothing far from zero, so that it corrects a hard form."""
     if _saturates(s, kind) and not gated:
         return _logistic_excess(x, s)
-    reach = kind.reach or 2 - math.log(float(jnp.finfo(x.dtype).eps)) * 1.5
-    inside, x_in, u = _within(x, s, reach)
+    inside, x_in, u = _within(x, s, _end(kind, x.dtype))
     return jnp.where(inside, _ramp(x_in, u, s, kind, gated) - jnp.maximum(x_in, 0), 0)
 
 
@@ -170,12 +203,19 @@ def minimum(x: Array, y: Array, s: Softness, kind: Step, gated: bool) -> Array:
     return jnp.minimum(x, y) - _excess(x - y, s, kind, gated)
 
 
+def _clip(x: Array, low: Array, high: Array, s: Softness, kind: Step) -> Array:
+    """The hard form, and by how much the excess at the lower bound is larger than the one at the upper bound."""
+    end = jnp.minimum(_end(kind, x.dtype) * s, float(jnp.finfo(x.dtype).max))
+    below, above = (along.parted(jnp.where(gap < end, gap, end)) for gap in (jnp.abs(x - low), jnp.abs(x - high)))
+    return jnp.clip(x, low, high) + s * kind.tail(ratio(below, s), ratio(above, s))
+
+
 def clip(x: Array, low: Array | None, high: Array | None, s: Softness, kind: Step, gated: bool) -> Array:
     """`low + softrelu(x - low) - softrelu(x - high)`; a bound that is None is not there."""
     if low is not None and high is not None:
         low = jnp.minimum(low, high)  # as jnp's, which is the upper bound where they are the wrong way round
-        if _saturates(s, kind) and not gated:
-            return _logistic_clip(x, low, high, s)
+        if not gated:  # the difference of two softrelus loses the digits that both have of a large softness
+            return (_logistic_clip if _saturates(s, kind) else partial(_clip, kind=kind))(x, low, high, s)
     out = jnp.clip(x, low, high)
     if low is not None:
         out = out + _excess(x - low, s, kind, gated)
