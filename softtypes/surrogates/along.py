@@ -43,7 +43,7 @@ def spread(x: Array, like: Array) -> Array:
 
 def largest_magnitude(x: Array) -> Array:
     """`abs(x).max(-1, keepdims=True)`, and 0 of no entry."""
-    return jnp.maximum(x.max(-1, keepdims=True, initial=0), -x.min(-1, keepdims=True, initial=0))
+    return jnp.abs(x).max(-1, keepdims=True, initial=0)
 
 
 def shifted(x: Array, by: int) -> Array:

@@ -114,15 +114,25 @@ def _power_of_two(size: Array) -> Array:
     return jnp.where(power > 0, power, 1)
 
 
+@jax.custom_jvp
 def deviation(scale: Array, variance: Array) -> Array:
     """`sqrt(var + 1e-6 var / (var + 1e-4))` in units of the scale; 1 for a constant row.
 
     Scale-free where the variance is small, and `sqrt(var + 1e-6)` to 1e-7 where it is ordinary.
     """
-    spread = variance > 0
-    variance = jnp.where(spread, variance, 1)
-    square = jnp.clip(scale, 1e-15, 1e15) ** 2
-    return jnp.where(spread, jnp.sqrt(variance * (1 + 1e-6 / (square * variance + 1e-4))), 1)
+    return jnp.where(variance > 0, jnp.sqrt(variance * (1 + 1e-6 / _softened(scale, variance))), 1)
+
+
+def _softened(scale: Array, variance: Array) -> Array:
+    return jnp.clip(scale, 1e-15, 1e15) ** 2 * variance + 1e-4
+
+
+@deviation.defjvp
+def _deviation_jvp(primals, tangents):
+    """Of a fixed scale; in closed form, which compiles to fewer kernels."""
+    (scale, variance), out = primals, deviation(*primals)
+    slope = (1 + 1e-10 / _softened(scale, variance) ** 2) / (2 * out)
+    return out, jnp.where(variance > 0, slope, 0) * tangents[1]
 
 
 def standardize(x: Array, counts: Array, moments: Moments, mirrored: bool = False) -> Array:
