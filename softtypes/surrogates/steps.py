@@ -34,6 +34,10 @@ class Step(NamedTuple):
     def limit(self, dtype) -> float:
         return self.reach or 1.5 * math.log(float(jnp.finfo(dtype).max))
 
+    def end(self, dtype) -> float:
+        """Beyond it the integral differs from the hard one by nothing that counts."""
+        return self.reach or 2 - 1.5 * math.log(float(jnp.finfo(dtype).eps))
+
 
 def _polynomial(sign: Callable[[Array], Array], ramp: Callable[[Array], Array], degree: int) -> Step:
     """A compact step of radius 5 softnesses, from its polynomials in `v = u / 5`."""
@@ -42,7 +46,7 @@ def _polynomial(sign: Callable[[Array], Array], ramp: Callable[[Array], Array], 
         """By Gauss's nodes, which integrate polynomials exactly."""
         nodes, weights = (row.tolist() for row in np.polynomial.legendre.leggauss(degree // 2 + 1))
         middle, half = (a + b) / 10, (b - a) / 10
-        return half * sum(w * (5 / 2 * (1 - sign(middle + t * half))) for t, w in zip(nodes, weights, strict=True))
+        return 5 / 2 * half * sum(w * (1 - sign(middle + t * half)) for t, w in zip(nodes, weights, strict=True))
 
     return Step(lambda u: (1 + sign(u / 5)) / 2, lambda u: sign(u / 5), lambda u: 5 * ramp(u / 5), tail, 5.0)
 
@@ -180,16 +184,11 @@ def softrelu(x: Array, s: Softness, kind: Step, gated: bool) -> Array:
     return jnp.where(inside, _ramp(x_in, u, s, kind, gated), jnp.maximum(x, 0))
 
 
-def _end(kind: Step, dtype) -> float:
-    """Beyond this many softnesses an excess is nothing that counts."""
-    return kind.reach or 2 - math.log(float(jnp.finfo(dtype).eps)) * 1.5
-
-
 def _excess(x: Array, s: Softness, kind: Step, gated: bool) -> Array:
     """`softrelu(x) - max(x, 0)`: even, and nothing far from zero, so that it corrects a hard form."""
     if _saturates(s, kind) and not gated:
         return _logistic_excess(x, s)
-    inside, x_in, u = _within(x, s, _end(kind, x.dtype))
+    inside, x_in, u = _within(x, s, kind.end(x.dtype))
     return jnp.where(inside, _ramp(x_in, u, s, kind, gated) - jnp.maximum(x_in, 0), 0)
 
 
@@ -205,7 +204,7 @@ def minimum(x: Array, y: Array, s: Softness, kind: Step, gated: bool) -> Array:
 
 def _clip(x: Array, low: Array, high: Array, s: Softness, kind: Step) -> Array:
     """The hard form, and by how much the excess at the lower bound is larger than the one at the upper bound."""
-    end = jnp.minimum(_end(kind, x.dtype) * s, float(jnp.finfo(x.dtype).max))
+    end = jnp.minimum(kind.end(x.dtype) * s, float(jnp.finfo(x.dtype).max))
     below, above = (along.parted(jnp.where(gap < end, gap, end)) for gap in (jnp.abs(x - low), jnp.abs(x - high)))
     return jnp.clip(x, low, high) + s * kind.tail(ratio(below, s), ratio(above, s))
 
@@ -215,7 +214,7 @@ def clip(x: Array, low: Array | None, high: Array | None, s: Softness, kind: Ste
     if low is not None and high is not None:
         low = jnp.minimum(low, high)  # as jnp's, which is the upper bound where they are the wrong way round
         if not gated:  # the difference of two softrelus loses the digits that both have of a large softness
-            return (_logistic_clip if _saturates(s, kind) else partial(_clip, kind=kind))(x, low, high, s)
+            return _logistic_clip(x, low, high, s) if _saturates(s, kind) else _clip(x, low, high, s, kind)
     out = jnp.clip(x, low, high)
     if low is not None:
         out = out + _excess(x - low, s, kind, gated)
