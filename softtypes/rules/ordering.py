@@ -75,14 +75,6 @@ def row_in_order(x: Array, ordering: Ordering, relaxation: Relaxation) -> tuple[
     return row, x, order, starts
 
 
-def _restored(x: Array, order: Array) -> Array:
-    """Entries that stand in an order, back where they came from."""
-    put = lambda x, order: jnp.zeros_like(x).at[order].set(x, unique_indices=True, mode="promise_in_bounds")
-    for _ in range(x.ndim - 1):
-        put = jax.vmap(put)
-    return put(x, order)
-
-
 def per_row(relaxation: Relaxation, ndim: int, axes: tuple[int, ...]) -> Relaxation:
     """The relaxation of rows: a softness per element has to be one per row, and comes out as `(..., 1)`."""
     if relaxation.is_static or jnp.ndim(relaxation.softness) == 0:
@@ -332,7 +324,7 @@ def ranks(x: Array, ordering: Ordering, relaxation: Relaxation) -> Array:
         return jnp.where(row.counted & _soft(relaxation), soft, exact).astype(x.dtype)
     row, _, order, starts = row_in_order(wide, ordering, relaxation)
     soft = _soft_ranks(algorithm, row, relaxation, x.dtype)
-    soft = _restored(jnp.where(row.counted, soft, _ranks_outside(order, starts, ordering, soft.dtype)), order)
+    soft = along.put(jnp.where(row.counted, soft, _ranks_outside(order, starts, ordering, soft.dtype)), order)
     soft = soft if relaxation.is_static else jnp.where(_soft(relaxation), soft, exact_ranks(wide, ordering))
     return soft.astype(x.dtype)
 
@@ -372,7 +364,7 @@ def exact_ranks(x: Array, ordering: Ordering) -> Array:
     closing = jnp.where(jnp.concatenate([changes, edge], -1), places, x.shape[-1])
     last = along.following_min(closing)
     shared = 1 + (first + last).astype(float_dtype(x)) / 2
-    rank = _restored(shared, order)
+    rank = along.put(shared, order)
     return rank if ordering.where is None else jnp.where(ordering.where, rank, 0)
 
 

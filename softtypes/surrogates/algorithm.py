@@ -114,9 +114,3 @@ def positions_along(row: Row) -> Array:
     """`0 .. n-1`, shaped to broadcast against a row."""
     n = row.keys.shape[-1]
     return jnp.arange(n, dtype=jnp.int32).reshape((1,) * (row.keys.ndim - 1) + (n,))
-
-
-def inverse(order: Array) -> Array:
-    """Where each entry stands in an order, `(..., n)`."""
-    places = lax.broadcasted_iota(order.dtype, order.shape, order.ndim - 1)
-    return jnp.put_along_axis(jnp.zeros_like(order), order, places, -1, inplace=False)

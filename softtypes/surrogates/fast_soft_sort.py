@@ -5,7 +5,6 @@ from jax import Array
 
 from softtypes.surrogates import along, permutahedron
 from softtypes.surrogates.algorithm import Algorithm, Row, per_batch
-from softtypes.surrogates.blocks import at, positions
 from softtypes.surrogates.modes import Mode
 from softtypes.surrogates.permutahedron import per_row
 from softtypes.surrogates.ratio import Softness
@@ -18,16 +17,10 @@ class FastSoftSort(Algorithm):
     has_values = True
 
     def values(self, row: Row, softness: Softness, mode: Mode) -> Array:
-        keys = _turned(row.keys, row.start)  # what comes before the counted entries comes last
+        keys = along.moved_down(row.keys, row.start)  # what comes before the counted entries comes last
         return permutahedron.sorted_values(keys, row.count, per_row(per_batch(softness), keys), mode.name)
 
     def ranks(self, row: Row, softness: Softness, mode: Mode) -> Array:
-        keys = _turned(row.keys, row.start)
+        keys = along.moved_down(row.keys, row.start)
         ranks = permutahedron.ranks_in_order(keys, row.count, per_row(per_batch(softness), keys), mode.name)
-        return along.held(_turned(along.held(ranks), keys.shape[-1] - row.start))
-
-
-def _turned(x: Array, by: Array) -> Array:
-    """Entries moved down by so many places, `(..., 1)`, the first ones to the end."""
-    places = positions(x.shape) + by
-    return at(x, jnp.where(places < x.shape[-1], places, places - x.shape[-1]))
+        return along.held(along.moved_down(along.held(ranks), keys.shape[-1] - row.start))

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from softtypes.surrogates import along, band, band_sums, leans, platform, profiles, steps, tiles
-from softtypes.surrogates.algorithm import Algorithm, Request, Row, inverse, per_matrix, positions_along
+from softtypes.surrogates.algorithm import Algorithm, Request, Row, per_matrix, positions_along
 from softtypes.surrogates.distances import lacks
 from softtypes.surrogates.modes import Mode
 from softtypes.surrogates.ratio import Softness, ratio
@@ -44,20 +44,19 @@ class NeuralSort(Algorithm):
         keys, values = _ascending(row, row.keys, values)
         columns = jnp.stack([jnp.ones_like(values), values], -1)
         _, means = _by_row(partial(_means, mode), partial(_banded, mode), _ordered(row, keys, softness, mode), columns)
-        return jnp.take_along_axis(means, request.positions, -1)
+        return along.moved_down(means, means.shape[-1] - row.start)
 
     def ranks(self, row: Row, softness: Softness, mode: Mode) -> Array:
         """The columns of the weights, renormalised, average the ranks; an empty column leaves the exact rank."""
-        places = positions_along(row) - row.start
         if row.keys.shape[-1] <= SMALL:
-            return self._ranks_by_matrix(row, softness, mode, 1 + places)
+            return self._ranks_by_matrix(row, softness, mode, 1 + positions_along(row) - row.start)
         keys = _ascending(row, row.keys)[0]
         ordered, ones = _ordered(row, keys, softness, mode), jnp.ones_like(keys)[..., None]
         prepare = partial(_banded, mode, whole=True)
         peaks, (total, lean) = _by_row(partial(_leans, mode), prepare, ordered, ones)
         mean = 1 + peaks.astype(lean.dtype) + ratio(lean, jnp.where(total > 0, total, 1)) / 2
         ranks = jnp.where(total > 0, mean, 1 + positions_along(row).astype(mean.dtype))
-        return jnp.take_along_axis(ranks, places * jnp.ones_like(row.order), -1, mode="clip")
+        return along.moved_down(ranks, ranks.shape[-1] - row.start)
 
     def _ranks_by_matrix(self, row: Row, softness: Softness, mode: Mode, exact: Array) -> Array:
         places = positions_along(row) * jnp.ones_like(row.order)
@@ -113,8 +112,9 @@ class Ordered(NamedTuple):
 
 def _ascending(row: Row, *arrays: Array) -> list[Array]:
     """Arrays of a row in order from the first entry that counts, the last of them repeated."""
-    places = row.start + jnp.clip(positions_along(row), 0, jnp.maximum(row.count - 1, 0))
-    return [jnp.take_along_axis(x, places, -1, mode="clip") for x in arrays]
+    counted, last = positions_along(row) < row.count, row.start + jnp.maximum(row.count - 1, 0)
+    at_last = lambda x: lax.stop_gradient(jnp.take_along_axis(x, last, -1, mode="clip"))
+    return [jnp.where(counted, along.moved_down(x, row.start), at_last(x)) for x in arrays]
 
 
 def _ordered(row: Row, keys: Array, softness: Softness, mode: Mode) -> Ordered:
@@ -169,7 +169,7 @@ def _profile(row: Row, softness: Softness, mode: Mode) -> profiles.Profile:
     """For few rows, asked of entries in any order; logarithms of their weights show far neighbours, too."""
     keys = row.statistics(jnp.minimum(positions_along(row), jnp.maximum(row.count - 1, 0)))
     ordered = _ordered(row, keys, softness, mode)
-    index = inverse(row.order) - row.start
+    index = along.inverse(row.order) - row.start
     places, bends = (jnp.take_along_axis(x, index, -1, mode="clip") for x in (ordered.places, ordered.bends))
     gaps = _gaps(keys, jnp.asarray(softness, keys.dtype), float(jnp.finfo(keys.dtype).max) ** 0.4)
     return profiles.Profile(places, bends, index, lax.stop_gradient(gaps), ordered.rises, ordered.scale)

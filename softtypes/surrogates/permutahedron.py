@@ -37,7 +37,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from softtypes.surrogates import along
-from softtypes.surrogates.algorithm import inverse
+from softtypes.surrogates.along import inverse
 from softtypes.surrogates.blocks import Sorted, positions
 from softtypes.surrogates.isotonic import pool
 from softtypes.surrogates.regularisers import REGULARISERS

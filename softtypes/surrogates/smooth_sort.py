@@ -33,7 +33,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from softtypes.surrogates.algorithm import inverse
+from softtypes.surrogates.along import inverse
 from softtypes.surrogates.permutahedron import (
     Softness,
     ascending_order,
