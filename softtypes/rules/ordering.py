@@ -269,11 +269,10 @@ def _in_unit_of_data(keys: Array, moments: Moments | None) -> Array:
     """Undo the standardisation: `mean + std logit(z)`."""
     if moments is None:
         return keys
-    scale, mean, variance = moments
     clipped = lax.stop_gradient(jnp.clip(keys, jnp.finfo(keys.dtype).tiny, 1 - jnp.finfo(keys.dtype).epsneg))
     inside = keys == clipped
     logit = jnp.where(inside, _logit(jnp.where(inside, keys, 0.5)), _logit(clipped))  # its curvature at 0 overflows
-    return mean + scale * jnp.where(variance > 0, deviation(scale, variance), 0) * logit
+    return moments.mean + deviation(moments) / moments.factor * logit
 
 
 def _logit(p: Array) -> Array:
