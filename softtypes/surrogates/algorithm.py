@@ -7,7 +7,7 @@ taken out before: they are ordered exactly.
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 
 from softtypes.surrogates.modes import MODES, Mode
 from softtypes.surrogates.ratio import Softness

@@ -52,17 +52,12 @@ def shifted(x: Array, by: int) -> Array:
     return lax.pad(x, jnp.zeros((), x.dtype), [(by, -by, 0), *[(0, 0, 0)] * (x.ndim - 1)])
 
 
-def taken(x: Array, places: Array) -> Array:
-    """Entries `(..., n)` at different places."""
-    take = lambda x, places: x.at[places].get(unique_indices=True, mode="promise_in_bounds")
-    return _of_each_row(take, x, places)
-
-
 @jax.custom_jvp
 def permuted(x: Array, order: Array, inverse: Array) -> Array:
-    """Entries `(..., n)` in an order, with its inverse. Its tangent is put, so that its transpose takes, too: XLA's CPU
-    takes sooner than it puts, and compiles it sooner."""
-    return taken(x, order)
+    """Entries `(..., n)` in an order, with its inverse. Its tangent is put in place, so that its transpose takes, too:
+    fewer kernels than adding up at places."""
+    take = lambda x, order: x.at[order].get(unique_indices=True, mode="promise_in_bounds")
+    return _of_each_row(take, x, order)
 
 
 @permuted.defjvp

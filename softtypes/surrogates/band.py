@@ -166,12 +166,13 @@ def meeting(band: Band, groups: Array) -> Ends:
 def own_weights(band: Band, count: Array, level: Array) -> Array:
     """The logarithm of each key's weight in the row of its place, moved as its block's peak is, `(g, GROUP b)`."""
     groups, size = band.peaks.shape[0], band.peaks.shape[1] // GROUP
-    inner = jnp.arange(GROUP * size, dtype=jnp.int32)[None]
-    rows = jnp.clip(band.peaks + inner % size, 0, jnp.maximum(count - 1, 0))
-    chunk, place = jnp.divmod(rows, level.shape[-1])
-    group, block = jnp.arange(groups, dtype=jnp.int32)[:, None], inner // size
-    offset, bend = (_joined(x).reshape(groups, -1) for x in (band.offsets, band.bends))
-    heads, lead = band.chunks.heads[chunk, :, GROUP * group + block], band.chunks.leads[chunk, place]
-    head = jnp.moveaxis(heads, -1, 0)
-    lean, line, distance = head[0], head[1] + head[2], head[3] + head[4]
-    return line + lean * offset - bend + lead * (distance + offset) - level[chunk, place]
+    key = jnp.arange(band.peaks.size, dtype=jnp.int32)
+    rows = jnp.clip(band.peaks.reshape(-1) + (key & (size - 1)), 0, jnp.maximum(count - 1, 0))
+    per_chunk, blocks = level.shape[-1], groups * GROUP  # of rows; one array of them all needs no pairs of indices
+    head = 5 * blocks * (rows // per_chunk) + key // size
+    of_head = lambda i: band.chunks.heads.reshape(-1).at[head + i * blocks].get(mode="promise_in_bounds")
+    of_row = lambda x: x.reshape(-1).at[rows].get(mode="promise_in_bounds")
+    offset, bend = _joined(band.offsets), _joined(band.bends)
+    lean, line, distance = of_head(0), of_head(1) + of_head(2), of_head(3) + of_head(4)
+    own = line + lean * offset - bend + of_row(band.chunks.leads) * (distance + offset) - of_row(level)
+    return own.reshape(band.peaks.shape)

@@ -1,6 +1,5 @@
 """Fast soft sort (Blondel, Teboul, Berthet, Djolonga, 2020): projections onto the permutahedron."""
 
-import jax.numpy as jnp
 from jax import Array
 
 from softtypes.surrogates import along, permutahedron

@@ -22,13 +22,13 @@ class Tally(NamedTuple):
 
 
 class Moments(NamedTuple):
-    """The variance is of the row times the factor, a power of two that brings the largest distance from the mean near 1,
-    so that no square over- or underflows. It is 0 where that distance is within the rounding of the mean."""
+    """The variance is of the row times the factor, a power of two that brings the largest distance from the mean near
+    1, so that no square over- or underflows. It is 0 where that distance is within the rounding of the mean."""
 
     factor: Array  # (..., 1)
     mean: Array  # (..., 1)
     variance: Array  # (..., 1)
-    softened: Array  # (..., 1), that of the row itself, as far as squares go, plus 1e-4; its change is the variance's
+    softened: Array  # (..., 1), that of the row itself, as far as squares go, plus 1e-4
 
 
 def tally(x: Array, where: Array | None) -> Tally:
@@ -97,8 +97,8 @@ def _moments_jvp(quick, primals, tangents):
     dx, size = jnp.where(counts, tangents[0], 0), _size(count, x.dtype)
     unit = jnp.where(counts & (out.variance > 0), (x - out.mean) * out.factor, 0)
     change = 2 * (unit * dx).sum(-1, keepdims=True) / size * out.factor
-    fixed = jnp.zeros_like(change)
-    return out, Moments(fixed, dx.sum(-1, keepdims=True) / size, change, fixed)
+    mean = dx.sum(-1, keepdims=True) / size
+    return out, Moments(jnp.zeros_like(change), mean, change, change / _unit(out.factor))
 
 
 def _size(count: Array, dtype) -> Array:
@@ -114,7 +114,12 @@ def _moments_at_any_scale(centred: Array, mean: Array, count: Array) -> Moments:
     factor = _factor(largest)
     squares = ((centred * factor) ** 2).sum(-1, keepdims=True)
     variance = jnp.where(largest > _rounding(mean), squares / _size(count, mean.dtype), 0)
-    return Moments(factor, mean, variance, variance / jnp.clip(factor, 1e-15, 1e15) ** 2 + 1e-4)
+    return Moments(factor, mean, variance, variance / _unit(factor) + 1e-4)
+
+
+def _unit(factor: Array) -> Array:
+    """Of the variance, as far as squares go."""
+    return jnp.clip(factor, 1e-15, 1e15) ** 2
 
 
 def _factor(size: Array) -> Array:
@@ -139,7 +144,7 @@ def _deviation(variance: Array, softened: Array) -> Array:
 
 @_deviation.defjvp
 def _deviation_jvp(primals, tangents):
-    """In closed form, which compiles to fewer kernels."""
+    """In closed form, with that of what is softened: its own derivative alone asks for the tangent of that."""
     (variance, softened), out = primals, _deviation(*primals)
     slope = (1 + 1e-10 / softened**2) / (2 * jnp.where(variance > 0, out, 1))
     return out, jnp.where(variance > 0, slope, 0) * tangents[0]
