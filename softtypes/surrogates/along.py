@@ -1,4 +1,4 @@
-"""Sums and scans along the last axis, in the form that XLA's CPU is quick at: of what lies in memory.
+"""Sums, scans and moves along the last axis, in the form that XLA's CPU is quick at: of what lies in memory.
 
 What is computed while it is summed takes it several times as long, and a cumulative extreme as a whole several times
 as long as by doubling, or for a single row in turn.
