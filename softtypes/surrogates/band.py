@@ -56,12 +56,13 @@ def banded(gaps: Array, rises: Array, count: Array, places: Array, *reaches: flo
     leans = jnp.concatenate([1 + 2 * (inner[None] + tilt[:, None])] * 2).astype(width.dtype)
     sums = _before(jnp.concatenate([gaps, leans * gaps - rises]), size + 1)
     (offsets, bends), (widths, drops) = sums[:, :-1].reshape(2, 2, m, size), sums[:, -1].reshape(2, 2, m)
+    by_group = lambda x: jnp.swapaxes(x.reshape(2, groups, -1), 0, 1)
     blocks = _Blocks(start - tilt, widths, drops, _joined(offsets), _joined(bends), valid)
     chunks, ends = _chunks(blocks, places, count, reaches, whole)
     nowhere = jnp.asarray([float(jnp.finfo(width.dtype).max) ** 0.25, 0], width.dtype)[:, None]
-    bends = jnp.where(valid.reshape(1, -1), bends.reshape(2, -1), nowhere)
+    bends = jnp.where(valid.reshape(groups, 1, -1), by_group(bends), nowhere)
     peaks = jnp.broadcast_to(blocks.peaks[:, None], (m, size)).reshape(groups, -1)
-    out = Band(offsets.reshape(2, -1), bends, peaks, chunks)
+    out = Band(by_group(offsets), bends, peaks, chunks)
     return [out.ending(end) for end in ends]
 
 
@@ -129,7 +130,8 @@ def _chunks(blocks: _Blocks, places: Array, count: Array, reaches: Sequence[floa
         first = jnp.where(last & (low == 0)[None], 0, first)
         after = jnp.where(last & (high == count - 1)[None], used, after)
     ends = [Ends(*both) for both in zip(first, after, strict=True)]
-    return Chunks(jnp.swapaxes(jnp.concatenate([leans[None], heads]), 0, 1), leads, ends[0]), ends
+    heads = jnp.swapaxes(jnp.concatenate([leans[None], heads]), 0, 1)
+    return Chunks(heads, leads, ends[0], jnp.zeros_like(low)), ends
 
 
 def _near(blocks: _Blocks, heads: Array, leans: Array, leads: Array, reaches: Array) -> Array:
@@ -157,22 +159,25 @@ def _span(hits: Array, size: int = 1) -> tuple[Array, Array]:
 
 def meeting(band: Band, groups: Array) -> Ends:
     """The ends of those groups, `(g,)` bool, that each chunk needs."""
-    places = jnp.arange(groups.shape[0], dtype=jnp.int32)[None]
-    first, after = band.chunks.ends
-    hit = groups[None] & (places >= first[:, None]) & (places < after[:, None])
+    first, after = (end[:, None] for end in band.chunks.ends)
+    own = band.chunks.heads.shape[-1] // GROUP  # groups of a chunk
+    batch = groups.shape[0] // own
+    groups = jnp.broadcast_to(groups.reshape(batch, 1, own), (batch, first.shape[0] // batch, own)).reshape(-1, own)
+    places = jnp.arange(own, dtype=jnp.int32)[None]
+    hit = groups & (places >= first) & (places < after)
     return Ends(*_span(jnp.stack([hit, hit])))
 
 
-def own_weights(band: Band, count: Array, level: Array) -> Array:
+def own_weights(band: Band, level: Array) -> Array:
     """The logarithm of each key's weight in the row of its place, moved as its block's peak is, `(g, GROUP b)`."""
-    groups, size = band.peaks.shape[0], band.peaks.shape[1] // GROUP
-    key = jnp.arange(band.peaks.size, dtype=jnp.int32)
-    rows = jnp.clip(band.peaks.reshape(-1) + (key & (size - 1)), 0, jnp.maximum(count - 1, 0))
-    per_chunk, blocks = level.shape[-1], groups * GROUP  # of rows; one array of them all needs no pairs of indices
-    head = 5 * blocks * (rows // per_chunk) + key // size
+    blocks, size = band.chunks.heads.shape[-1], band.peaks.shape[1] // GROUP
+    shape = band.peaks.size // (blocks * size), blocks, size
+    index = lambda axis: lax.broadcasted_iota(jnp.int32, shape, axis).reshape(band.peaks.shape)
+    rows = level.size // shape[0]
+    row = rows * index(0) + jnp.clip(band.peaks + index(2), 0, rows - 1)
+    head = 5 * blocks * (row // level.shape[-1]) + index(1)  # one array of them all needs no pairs of indices
     of_head = lambda i: band.chunks.heads.reshape(-1).at[head + i * blocks].get(mode="promise_in_bounds")
-    of_row = lambda x: x.reshape(-1).at[rows].get(mode="promise_in_bounds")
-    offset, bend = _joined(band.offsets), _joined(band.bends)
+    of_row = lambda x: x.reshape(-1).at[row].get(mode="promise_in_bounds")
+    offset, bend = _joined(jnp.swapaxes(band.offsets, 0, 1)), _joined(jnp.swapaxes(band.bends, 0, 1))
     lean, line, distance = of_head(0), of_head(1) + of_head(2), of_head(3) + of_head(4)
-    own = line + lean * offset - bend + of_row(band.chunks.leads) * (distance + offset) - of_row(level)
-    return own.reshape(band.peaks.shape)
+    return line + lean * offset - bend + of_row(band.chunks.leads) * (distance + offset) - of_row(level)

@@ -25,7 +25,7 @@ class Fields(NamedTuple):
 
     places: Array  # (g, GROUP b)
     bends: Array  # (g, GROUP b)
-    scale: Array | None  # 0-d; None if it is not differentiated
+    scale: Array | None  # (g, 1); None if it is not differentiated
 
 
 class Kind(NamedTuple):
@@ -121,7 +121,7 @@ def _moving(kinds: Kinds, fields: Fields) -> tuple[Kinds, list[Array]]:
     """The kinds that fields move, and the fields: `x f' = (x f)' - f`, of which the last is left to the caller."""
     moves = [(1, 0), (0, 0), (0, 1)][: 2 if fields.scale is None else 3]
     every = tuple(kind.slope(*move) for move in moves for kind in kinds)
-    return every, [fields.places, fields.bends, *([] if fields.scale is None else [fields.scale[None, None]])]
+    return every, [fields.places, fields.bends, *([] if fields.scale is None else [fields.scale])]
 
 
 def _times_order(kinds: Kinds, x: Array) -> Array:
@@ -134,7 +134,7 @@ def _moved(power: int, kinds: Kinds, band, fields, level, columns, dfields: Fiel
     """The change of row sums with keys and columns, at fixed thresholds."""
     every, moving = _moving(kinds, dfields)
     if dfields.scale is not None:
-        dcolumns = dcolumns - dfields.scale * _times_order(kinds, columns)
+        dcolumns = dcolumns - dfields.scale[..., None] * _times_order(kinds, columns)
     change = _linear_sums(
         (row_sums, column_sums),
         (power, kinds + every, band, fields, level),
@@ -170,7 +170,7 @@ def _column_sums_jvp(power, kinds, primals, tangents):
         band.peaks.shape,
     )
     change = sum(jnp.split(change, 2, -1)) + sum(field[..., None] * x for field, x in zip(moving, moved, strict=True))
-    return sums, change if dfields.scale is None else change - dfields.scale * _times_order(kinds, sums)
+    return sums, change if dfields.scale is None else change - dfields.scale[..., None] * _times_order(kinds, sums)
 
 
 # Thresholds and means

@@ -3,13 +3,13 @@
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from softtypes.surrogates import along, band, band_sums, leans, platform, profiles, steps, tiles
+from softtypes.surrogates import along, band, band_sums, leans, profiles, steps, tiles
 from softtypes.surrogates.algorithm import Algorithm, Request, Row, per_matrix, positions_along
 from softtypes.surrogates.distances import lacks
 from softtypes.surrogates.modes import Mode
@@ -39,21 +39,22 @@ class NeuralSort(Algorithm):
         return mode.log_project and _projected(mode.log_project, row, request, softness, mode)
 
     def expected(self, row: Row, request: Request, values: Array, softness: Softness, mode: Mode) -> Array:
-        if request.kind != "sort" or row.keys.shape[-1] <= SMALL:
+        if request.kind != "sort" or _small(row):
             return super().expected(row, request, values, softness, mode)
         keys, values = _ascending(row, row.keys, values)
         columns = jnp.stack([jnp.ones_like(values), values], -1)
-        _, means = _by_row(partial(_means, mode), partial(_banded, mode), _ordered(row, keys, softness, mode), columns)
+        banded = _in_bands(partial(_banded, mode), _ordered(row, keys, softness, mode), columns)
+        means = _of_rows(_means(mode, banded), keys)
         return along.moved_down(means, means.shape[-1] - row.start)
 
     def ranks(self, row: Row, softness: Softness, mode: Mode) -> Array:
         """The columns of the weights, renormalised, average the ranks; an empty column leaves the exact rank."""
-        if row.keys.shape[-1] <= SMALL:
+        if _small(row):
             return self._ranks_by_matrix(row, softness, mode, 1 + positions_along(row) - row.start)
         keys = _ascending(row, row.keys)[0]
         ordered, ones = _ordered(row, keys, softness, mode), jnp.ones_like(keys)[..., None]
-        prepare = partial(_banded, mode, whole=True)
-        peaks, (total, lean) = _by_row(partial(_leans, mode), prepare, ordered, ones)
+        banded = _in_bands(partial(_banded, mode, whole=True), ordered, ones)
+        peaks, total, lean = (_of_rows(x, keys) for x in (banded.band.peaks, *_leans(mode, banded)))
         mean = 1 + peaks.astype(lean.dtype) + ratio(lean, jnp.where(total > 0, total, 1)) / 2
         ranks = jnp.where(total > 0, mean, 1 + positions_along(row).astype(mean.dtype))
         return along.moved_down(ranks, ranks.shape[-1] - row.start)
@@ -66,6 +67,10 @@ class NeuralSort(Algorithm):
         numbers = jnp.expand_dims(1 + places.astype(weights.dtype), -1)
         mean = (weights * numbers).sum(-2) / jnp.where(total > 0, total, 1)
         return jnp.where(total > 0, mean, exact.astype(mean.dtype))
+
+
+def _small(row: Row) -> bool:
+    return row.keys.shape[-1] <= SMALL or not row.keys.size
 
 
 def _projected(project: Callable, row: Row, request: Request, softness: Softness, mode: Mode) -> Array:
@@ -176,48 +181,52 @@ def _profile(row: Row, softness: Softness, mode: Mode) -> profiles.Profile:
 
 
 class Banded(NamedTuple):
-    """What the weights of a row are made of."""
+    """What the weights of a row are made of; or of a batch, in chunks and groups of them all."""
 
     band: tiles.Band
     beyond: list[tiles.Ends]  # of wider bands
     fields: band_sums.Fields
     rows: Array  # (c, k), 1 for those that there are
     columns: Array  # (g, GROUP b, 1 + r)
-    count: Array  # 0-d
+    there: Array  # (g, GROUP b), whether there is such a key
 
 
-def _by_row(fn: Callable, prepare: Callable, ordered: Ordered, columns: Array) -> tuple[Array, Any]:
-    """The peak rows, `(..., n)`, and `fn(prepare(ordered, columns))` of each row of the batch, likewise; that of
-    all rows is prepared at once."""
-    *batch, n = ordered.places.shape
+def _in_bands(prepare: Callable, ordered: Ordered, columns: Array) -> Banded:
+    """`prepare(ordered, columns)` of each row of a batch, with the bands as one: its chunks and groups are those of all
+    rows."""
+    batch = ordered.places.shape[:-1]
     rows = jax.tree.map(lambda x: x.reshape(-1, *x.shape[len(batch) :]), (ordered, columns))
-    scalar = lambda x: None if x is None else x[:, 0]
-    rows = rows[0]._replace(count=scalar(rows[0].count), scale=scalar(rows[0].scale)), rows[1]
     if math.prod(batch) == 1:
-        banded = prepare(*jax.tree.map(lambda x: x[0], rows))
-        out = fn(banded)
-    else:
-        banded = jax.vmap(prepare)(*rows)
-        out = platform.each(fn, banded, n * n // band.shape_of(n)[0])
-    whole = lambda x: x.reshape(*batch, x.shape[-2] * x.shape[-1])[..., :n]  # there may be no row
-    return whole(banded.band.peaks), jax.tree.map(whole, out)
+        return prepare(*jax.tree.map(lambda x: x[0], rows))
+    many = jax.vmap(prepare)(*rows)
+    chunks = many.band.chunks
+    base = many.band.peaks.shape[1] * lax.broadcasted_iota(jnp.int32, chunks.base.shape, 0)
+    many = many._replace(band=many.band._replace(chunks=chunks._replace(base=base)))
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), many)
+
+
+def _of_rows(x: Array, keys: Array) -> Array:
+    """From those of all groups, or chunks, those of each row, `(..., n)`."""
+    return x.reshape(*keys.shape[:-1], -1)[..., : keys.shape[-1]]
 
 
 def _banded(mode: Mode, keys: Ordered, columns: Array, whole: bool = False) -> Banded:
     """The band of a row; of the whole of it, to average ranks, also a wider one, where there is no end to weights."""
-    n, dtype = keys.places.shape[0], keys.places.dtype
+    n, dtype, count = keys.places.shape[0], keys.places.dtype, keys.count.reshape(())
     size = min(2 * band.shape_of(n)[1], n)
     places = jnp.arange(-(-n // size) * size, dtype=jnp.int32).reshape(-1, size)
     least = 4 - math.log(float(jnp.finfo(dtype).eps))  # as a logarithm; smaller ones are lost in rounding
     reaches = [FAINT + least, -0.7 * math.log(float(jnp.finfo(dtype).tiny))] if whole else [least]
     reaches = [1.0] if mode.step.reach else reaches  # below its largest logit by 1 a sparse row has no weights
-    existing = jnp.minimum(places, jnp.maximum(keys.count - 1, 0))
-    out, *wider = band.banded(keys.gaps, keys.rises, keys.count, existing, *reaches, whole=whole)
+    existing = jnp.minimum(places, jnp.maximum(count - 1, 0))
+    out, *wider = band.banded(keys.gaps, keys.rises, count, existing, *reaches, whole=whole)
     own = tiles.flat(out, jnp.arange(n, dtype=jnp.int32))
     scaled = tiles.flat(out, keys.places)
     bends = 2 * (out.peaks - own).astype(scaled.dtype) * scaled + tiles.flat(out, keys.bends)
-    fields, rows = band_sums.Fields(scaled, bends, keys.scale), (places < keys.count).astype(dtype)
-    return Banded(out, [other.chunks.ends for other in wider], fields, rows, tiles.flat(out, columns), keys.count)
+    scale = None if keys.scale is None else jnp.broadcast_to(keys.scale, (out.peaks.shape[0], 1))
+    fields, rows = band_sums.Fields(scaled, bends, scale), (places < count).astype(dtype)
+    there = jnp.arange(out.peaks.size, dtype=jnp.int32).reshape(out.peaks.shape) < count
+    return Banded(out, [other.chunks.ends for other in wider], fields, rows, tiles.flat(out, columns), there)
 
 
 def _means(mode: Mode, row: Banded) -> Array:
@@ -255,16 +264,15 @@ def _scaled_up(power: int, row: Banded) -> tuple[leans.Scaled, Array]:
     level = band_sums.solved(power, row.band, row.fields, row.columns)[0]
     scaled = leans.Scaled(row.band, jnp.ones_like(row.columns[..., 0]))
     for ends in row.beyond:
-        scaled = _with_faint_columns(row.band, row.band.ending(ends), row.count, level)
+        scaled = _with_faint_columns(row.band, row.band.ending(ends), row.there, level)
     return scaled, level
 
 
-def _with_faint_columns(out: tiles.Band, wide: tiles.Band, count: Array, level: Array) -> leans.Scaled:
+def _with_faint_columns(out: tiles.Band, wide: tiles.Band, there: Array, level: Array) -> leans.Scaled:
     """Groups with columns that may weigh less than `exp(-FAINT)`, such as those of outliers, are looked at in all rows
     of the wide band, and their columns are scaled up."""
-    level, (groups, size) = lax.stop_gradient(level), out.peaks.shape
-    there = jnp.arange(groups * size, dtype=jnp.int32).reshape(groups, size) < count
-    faint = (there & ~(band.own_weights(out, count, level) > -FAINT)).any(-1)
+    level = lax.stop_gradient(level)
+    faint = (there & ~(band.own_weights(out, level) > -FAINT)).any(-1)
     near, far = out.chunks.ends, band.meeting(wide, faint)
     tops = band_sums.column_tops(out.ending(far), level)
     scaled = faint[:, None] & (tops > -(float(jnp.finfo(level.dtype).max) ** 0.2))
@@ -272,5 +280,5 @@ def _with_faint_columns(out: tiles.Band, wide: tiles.Band, count: Array, level: 
     some = far.first < far.after
     first = jnp.where(some, jnp.minimum(near.first, far.first), near.first)
     ends = tiles.Ends(first, jnp.where(some, jnp.maximum(near.after, far.after), near.after))
-    bends = out.bends.at[1].add(tops.reshape(-1))
+    bends = out.bends.at[:, 1].add(tops)
     return leans.Scaled(out._replace(bends=bends).ending(ends), jnp.exp(tops))

@@ -1,6 +1,7 @@
 """A band, its tiles, and loops over them.
 
-Keys lie in blocks, blocks in groups; rows lie in chunks. A tile is what a chunk's rows weigh of a group's keys.
+Keys lie in blocks, blocks in groups; rows lie in chunks. A tile is what a chunk's rows weigh of a group's keys. The
+bands of a batch are one band, whose chunks know where the groups of their own keys begin.
 """
 
 from collections.abc import Callable
@@ -17,19 +18,21 @@ FEW = 8  # vectors whose products are made one by one
 
 
 class Ends(NamedTuple):
-    """The first of the groups that chunks need, and the one after the last; both 0 where they need none."""
+    """The first of the groups that chunks need, and the one after the last, counted from the first of their own keys;
+    both 0 where they need none."""
 
     first: Array  # (c,)
     after: Array  # (c,)
 
 
 class Chunks(NamedTuple):
-    """Rows in c chunks of k, with the groups that they need."""
+    """Rows in c chunks of k, with the groups that they need; of their own keys there are m blocks."""
 
-    heads: Array  # (c, 5, g GROUP), of the middle row: leans, logits at the first keys of blocks in two parts, and, in
+    heads: Array  # (c, 5, m), of the middle row: leans, logits at the first keys of blocks in two parts, and, in
     # two parts, the distances of these keys from the largest logit
     leads: Array  # (c, k), twice the rows after the middle one
     ends: Ends
+    base: Array  # (c,), the first group of their own keys
 
 
 class Band(NamedTuple):
@@ -38,8 +41,8 @@ class Band(NamedTuple):
     What logits are made of comes in two parts: few digits, which are summed and multiplied exactly, and the rest.
     """
 
-    offsets: Array  # (2, g GROUP b), of keys from their block's first one
-    bends: Array  # (2, g GROUP b), how far their logits fall below its, in the block's peak row
+    offsets: Array  # (g, 2, GROUP b), of keys from their block's first one
+    bends: Array  # (g, 2, GROUP b), how far their logits fall below its, in the block's peak row
     peaks: Array  # (g, GROUP b), that row
     chunks: Chunks
 
@@ -57,20 +60,16 @@ def flat(band: Band, x: Any) -> Array:
 def logits_of(band: Band, chunk: Chunks, g: Array) -> tuple[Array, Array]:
     """The logits of a chunk's rows over a group's keys, `(k, GROUP b)`, and the leans of the middle row,
     `(1, GROUP b)`."""
-    groups, keys = band.peaks.shape
-    offset, bend, head = (_part(g, groups, x) for x in (band.offsets, band.bends, chunk.heads))
-    head = jnp.broadcast_to(head[:, :, None], (*head.shape, keys // GROUP)).reshape(-1, keys)
+    size, here = band.peaks.shape[1] // GROUP, GROUP * (g - chunk.base)
+    offset, bend = at(g, band.offsets), at(g, band.bends)
+    shape = chunk.heads.shape[0], GROUP
+    head = lax.dynamic_slice(chunk.heads, (jnp.zeros_like(here), here), shape, allow_negative_indices=False)
+    head = jnp.broadcast_to(head[:, :, None], (*shape, size)).reshape(-1, GROUP * size)
     middle, level, distance = head[:1], head[1:3], head[3:]
     # held: or else the loop over the tile makes them again for each entry
     line, place, middle = along.held((level + (middle * offset - bend), distance + offset, middle))
     lead = chunk.leads[:, None]
     return (line[:1] + lead * place[:1]) + (line[1:] + lead * place[1:]), middle
-
-
-def _part(g: Array, groups: int, x: Array) -> Array:
-    """Of `(r, n)`, in so many groups, the columns of one."""
-    size = x.shape[1] // groups
-    return lax.dynamic_slice(x, (jnp.zeros_like(g), g * size), (x.shape[0], size), allow_negative_indices=False)
 
 
 def at(g: Array, x: Array) -> Array:
@@ -87,7 +86,7 @@ def put(g: Array, x: Array, y: Array) -> Array:
 
 def over_groups(chunk: Chunks, step: Callable, start: Any) -> Any:
     """`step(g, state)` over the groups that a chunk needs."""
-    return lax.fori_loop(*chunk.ends, step, start)
+    return lax.fori_loop(*chunk.ends, lambda i, state: step(chunk.base + i, state), start)
 
 
 def entries(band: Band) -> int:
@@ -119,7 +118,7 @@ def over_columns(
         prepared = jax.vmap(prepare)(*args)
 
         def step(i, total):
-            g = jnp.minimum(first + i, last)
+            g = args[0].base + jnp.minimum(first + i, last)
             more = jax.vmap(of_tile)(g, args[0], *prepared)
             inside = (first + i < after).reshape(-1, *(1,) * (more.ndim - 1))
             return getattr(total.at[g], join)(jnp.where(inside, more, start[g]), mode="promise_in_bounds")
