@@ -122,39 +122,35 @@ def _chunks(blocks: _Blocks, places: Array, count: Array, reaches: Sequence[floa
     widths = jnp.broadcast_to(blocks.width[:, None], steps.shape)
     heads = _outwards(jnp.concatenate([steps, widths]), centre)
     leads = along.held(2 * (places - origin[:, None]).astype(dtype))
-    near = _near(blocks, heads, leans, leads, jnp.asarray(reaches, dtype))
-    first, after = _span(near, GROUP)
-    if whole:
-        used = blocks.valid[:, 0].reshape(-1, GROUP)[:, 0].sum(dtype=jnp.int32)
-        last = jnp.arange(len(reaches))[:, None] == len(reaches) - 1
-        first = jnp.where(last & (low == 0)[None], 0, first)
-        after = jnp.where(last & (high == count - 1)[None], used, after)
-    ends = [Ends(*both) for both in zip(first, after, strict=True)]
+    below = _below(blocks, heads, leans, leads)
+    outermost = jnp.stack([low == 0, high == count - 1])[..., None]
+    *inner, last = reaches
+    seen = [below <= reach for reach in inner] + [(below <= last) | outermost if whole else below <= last]
+    ends = [_span(blocks.valid[:, 0][None, None] & hits, GROUP) for hits in seen]
     heads = jnp.swapaxes(jnp.concatenate([leans[None], heads]), 0, 1)
     return Chunks(heads, leads, ends[0], jnp.zeros_like(low)), ends
 
 
-def _near(blocks: _Blocks, heads: Array, leans: Array, leads: Array, reaches: Array) -> Array:
-    """For each reach, and the first and the last row of each chunk, which blocks may hold such a weight,
-    `(2, r, c, m)`: the largest logit of a block is bounded by its line."""
+def _below(blocks: _Blocks, heads: Array, leans: Array, leads: Array) -> Array:
+    """For the first and the last row of each chunk how far at least the logits of each block are below the largest one,
+    `(2, c, m)`: they are bounded by its line."""
     filled = blocks.valid[:, 0][None, None]
     widest, lowest = (jnp.where(blocks.valid, x, 0).max(-1)[None, None] for x in (blocks.offsets, -blocks.bends))
     leads = jnp.stack([leads[:, 0], leads[:, -1]])[..., None]
     at = _joined(heads[:2])[None] + leads * _joined(heads[2:])[None]
     top = jnp.where(filled, at, -jnp.inf).max(-1, keepdims=True)
     slack = 1e-4 * (jnp.abs(at) + jnp.abs(top))  # for rounding
-    largest = at + jnp.maximum((leans[None] + leads) * widest, 0) + lowest
-    return filled[:, None] & ((largest - top + slack)[:, None] >= -reaches[None, :, None, None])
+    return top - (at + jnp.maximum((leans[None] + leads) * widest, 0) + lowest) - slack
 
 
-def _span(hits: Array, size: int = 1) -> tuple[Array, Array]:
-    """The first place along the last axis of `(2, ..., m)` that is hit in the one half, and the place after the last
-    one that is hit in the other, counted in so many; 0 where none is. argmax takes long to compile."""
+def _span(hits: Array, size: int = 1) -> Ends:
+    """From the first of `(2, c, m)` that is hit in the one half to the last one in the other, counted in so many.
+    argmax takes long to compile."""
     places = lax.broadcasted_iota(jnp.int32, hits.shape, hits.ndim - 1) // size
     last = lax.broadcasted_iota(jnp.int32, hits.shape, 0) == 1
     end = hits.shape[-1] // size
     low, high = jnp.where(hits, jnp.where(last, -1 - places, places), jnp.where(last, 0, end)).min(-1)
-    return jnp.where(low < end, low, 0), -high
+    return Ends(low, -high)
 
 
 def meeting(band: Band, groups: Array) -> Ends:
@@ -165,7 +161,7 @@ def meeting(band: Band, groups: Array) -> Ends:
     groups = jnp.broadcast_to(groups.reshape(batch, 1, own), (batch, first.shape[0] // batch, own)).reshape(-1, own)
     places = jnp.arange(own, dtype=jnp.int32)[None]
     hit = groups & (places >= first) & (places < after)
-    return Ends(*_span(jnp.stack([hit, hit])))
+    return _span(jnp.stack([hit, hit]))
 
 
 def own_weights(band: Band, level: Array) -> Array:

@@ -277,8 +277,6 @@ def _with_faint_columns(out: tiles.Band, wide: tiles.Band, there: Array, level: 
     tops = band_sums.column_tops(out.ending(far), level)
     scaled = faint[:, None] & (tops > -(float(jnp.finfo(level.dtype).max) ** 0.2))
     tops = jnp.where(scaled, tops, 0)
-    some = far.first < far.after
-    first = jnp.where(some, jnp.minimum(near.first, far.first), near.first)
-    ends = tiles.Ends(first, jnp.where(some, jnp.maximum(near.after, far.after), near.after))
+    ends = tiles.Ends(jnp.minimum(near.first, far.first), jnp.maximum(near.after, far.after))
     bends = out.bends.at[:, 1].add(tops)
     return leans.Scaled(out._replace(bends=bends).ending(ends), jnp.exp(tops))

@@ -18,8 +18,8 @@ FEW = 8  # vectors whose products are made one by one
 
 
 class Ends(NamedTuple):
-    """The first of the groups that chunks need, and the one after the last, counted from the first of their own keys;
-    both 0 where they need none."""
+    """The first of the groups that chunks need, and the one after the last, which is before it where they need none;
+    counted from the first of their own keys."""
 
     first: Array  # (c,)
     after: Array  # (c,)
@@ -114,7 +114,7 @@ def over_columns(
 
     def of_chunks(total, args):
         first, after = args[0].ends
-        last = jnp.maximum(after - 1, first)
+        last = jnp.maximum(after - 1, 0)
         prepared = jax.vmap(prepare)(*args)
 
         def step(i, total):

@@ -106,5 +106,6 @@ def test_gradients_of_faint_columns(monkeypatch):
     with jax.enable_x64(True):
         exact = gradient("float64")
     close(gradient("float32"), exact, 2e-3)
-    monkeypatch.setattr(band, "meeting", lambda wide, _: jax.tree.map(jnp.zeros_like, wide.chunks.ends))
+    meeting = band.meeting
+    monkeypatch.setattr(band, "meeting", lambda wide, faint: meeting(wide, jnp.zeros_like(faint)))
     assert np.abs(gradient("float32") - exact).max() > 0.1 * np.abs(exact).max()  # where none is looked for
