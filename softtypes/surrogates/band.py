@@ -156,7 +156,7 @@ def _span(hits: Array, size: int = 1) -> Ends:
 def meeting(band: Band, groups: Array) -> Ends:
     """The ends of those groups, `(g,)` bool, that each chunk needs."""
     first, after = (end[:, None] for end in band.chunks.ends)
-    own = band.chunks.heads.shape[-1] // GROUP  # groups of a chunk
+    own = band.chunks.heads.shape[-1] // GROUP  # groups, of a chunk's keys
     batch = groups.shape[0] // own
     groups = jnp.broadcast_to(groups.reshape(batch, 1, own), (batch, first.shape[0] // batch, own)).reshape(-1, own)
     places = jnp.arange(own, dtype=jnp.int32)[None]

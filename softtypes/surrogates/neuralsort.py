@@ -43,7 +43,7 @@ class NeuralSort(Algorithm):
             return super().expected(row, request, values, softness, mode)
         keys, values = _ascending(row, row.keys, values)
         columns = jnp.stack([jnp.ones_like(values), values], -1)
-        banded = _in_bands(partial(_banded, mode), _ordered(row, keys, softness, mode), columns)
+        banded = _in_bands(mode, _ordered(row, keys, softness, mode), columns)
         means = _of_rows(_means(mode, banded), keys)
         return along.moved_down(means, means.shape[-1] - row.start)
 
@@ -53,7 +53,7 @@ class NeuralSort(Algorithm):
             return self._ranks_by_matrix(row, softness, mode, 1 + positions_along(row) - row.start)
         keys = _ascending(row, row.keys)[0]
         ordered, ones = _ordered(row, keys, softness, mode), jnp.ones_like(keys)[..., None]
-        banded = _in_bands(partial(_banded, mode, whole=True), ordered, ones)
+        banded = _in_bands(mode, ordered, ones, whole=True)
         peaks, total, lean = (_of_rows(x, keys) for x in (banded.band.peaks, *_leans(mode, banded)))
         mean = 1 + peaks.astype(lean.dtype) + ratio(lean, jnp.where(total > 0, total, 1)) / 2
         ranks = jnp.where(total > 0, mean, 1 + positions_along(row).astype(mean.dtype))
@@ -191,10 +191,9 @@ class Banded(NamedTuple):
     there: Array  # (g, GROUP b), whether there is such a key
 
 
-def _in_bands(prepare: Callable, ordered: Ordered, columns: Array) -> Banded:
-    """`prepare(ordered, columns)` of each row of a batch, with the bands as one: its chunks and groups are those of all
-    rows."""
-    batch = ordered.places.shape[:-1]
+def _in_bands(mode: Mode, ordered: Ordered, columns: Array, whole: bool = False) -> Banded:
+    """`_banded` of each row of a batch, with the bands as one: its chunks and groups are those of all rows."""
+    prepare, batch = partial(_banded, mode, whole=whole), ordered.places.shape[:-1]
     rows = jax.tree.map(lambda x: x.reshape(-1, *x.shape[len(batch) :]), (ordered, columns))
     if math.prod(batch) == 1:
         return prepare(*jax.tree.map(lambda x: x[0], rows))
@@ -229,42 +228,42 @@ def _banded(mode: Mode, keys: Ordered, columns: Array, whole: bool = False) -> B
     return Banded(out, [other.chunks.ends for other in wider], fields, rows, tiles.flat(out, columns), there)
 
 
-def _means(mode: Mode, row: Banded) -> Array:
-    return band_sums.solved(band_sums.POWERS[mode.name], row.band, row.fields, row.columns)[1][..., 0]
+def _means(mode: Mode, banded: Banded) -> Array:
+    return band_sums.solved(band_sums.POWERS[mode.name], banded.band, banded.fields, banded.columns)[1][..., 0]
 
 
-def _leans(mode: Mode, row: Banded) -> tuple[Array, Array]:
+def _leans(mode: Mode, banded: Banded) -> tuple[Array, Array]:
     """The sums of the columns, and those of their leans, of which half of the mean counts from the peak row."""
-    sums = (_sums if row.fields.scale is None else _sums_in_steps)(band_sums.POWERS[mode.name], row)
+    sums = (_sums if banded.fields.scale is None else _sums_in_steps)(band_sums.POWERS[mode.name], banded)
     return sums[:, 0], sums[:, 1]
 
 
-def _sums_in_steps(power: int, row: Banded) -> Array:
-    scaled, level = _scaled_up(power, row)
-    return leans.sums(power, scaled.band, row.fields, level, row.rows)
+def _sums_in_steps(power: int, banded: Banded) -> Array:
+    scaled, level = _scaled_up(power, banded)
+    return leans.sums(power, scaled.band, banded.fields, level, banded.rows)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _sums(power: int, row: Banded) -> Array:
+def _sums(power: int, banded: Banded) -> Array:
     """With a derivative of all steps at once, for a softness that is a constant."""
-    return _sums_in_steps(power, row)
+    return _sums_in_steps(power, banded)
 
 
 @_sums.defjvp
 def _sums_jvp(power, primals, tangents):
-    (row,), moved = primals, tangents[0].fields
-    scaled, level = _scaled_up(power, row)
-    args = row.fields, level, row.rows
+    (banded,), moved = primals, tangents[0].fields
+    scaled, level = _scaled_up(power, banded)
+    args = banded.fields, level, banded.rows
     change = leans.change(power, scaled, *args, jnp.stack([moved.bends, moved.places], 1))
     return leans.sums(power, scaled.band, *args), change
 
 
-def _scaled_up(power: int, row: Banded) -> tuple[leans.Scaled, Array]:
+def _scaled_up(power: int, banded: Banded) -> tuple[leans.Scaled, Array]:
     """The band, its columns that hardly weigh anything scaled up, and the thresholds of the rows."""
-    level = band_sums.solved(power, row.band, row.fields, row.columns)[0]
-    scaled = leans.Scaled(row.band, jnp.ones_like(row.columns[..., 0]))
-    for ends in row.beyond:
-        scaled = _with_faint_columns(row.band, row.band.ending(ends), row.there, level)
+    level = band_sums.solved(power, banded.band, banded.fields, banded.columns)[0]
+    scaled = leans.Scaled(banded.band, jnp.ones_like(banded.columns[..., 0]))
+    for ends in banded.beyond:
+        scaled = _with_faint_columns(banded.band, banded.band.ending(ends), banded.there, level)
     return scaled, level
 
 
