@@ -6,12 +6,13 @@ Also of some elementwise operators, as one more algorithm.
                                   [--shapes 1024 256x1024 ...] [--dtypes float32 ...] [--peers softjax ...]
                                   [--seconds 4] [--patience 20] [--csv FILE] [--pictures FOLDER]
 
-All contestants of a line take turns in one run. In each turn the second call counts: the first finds the caches as the
-contestant before has left them. A figure is the median of the turns: forward, and with the gradient. "x" is the time of
-a peer over ours, with the gradient: above 1 we are faster. "-" is what a contestant can't do, what would need a matrix
-that does not fit, and a peer that lost the patience with a shape before. The errors are those of our float32 value and
-gradient against our own in float64, relative to their largest entry; the slope is that of log time over log n, from
-n = 4,096.
+All contestants of a line take turns in one run. In each turn the first call does not count: it finds the caches as the
+contestant before has left them. What takes microseconds is then called as often as fills a millisecond or two, one call
+after the other has ended, and its turn is the mean of these: a single one shows how soon a thread woke up. A figure is
+the median of the turns: forward, and with the gradient. "x" is the time of a peer over ours, with the gradient: above 1
+we are faster. "-" is what a contestant can't do, what would need a matrix that does not fit, and a peer that lost the
+patience with a shape before. The errors are those of our float32 value and gradient against our own in float64,
+relative to their largest entry; the slope is that of log time over log n, from n = 4,096.
 """
 
 import argparse
@@ -34,6 +35,7 @@ ALGORITHMS = ("softsort", "neuralsort", "fast_soft_sort", "ot", "sorting_network
 OPERATORS = {name: ("sort", "rank", "max", "argmax", "median", "top_k") for name in ALGORITHMS}
 OPERATORS |= {"fast_soft_sort": ("sort", "rank", "max", "median"), "elementwise": tuple(ELEMENTWISE)}
 ERROR_LIMIT = 2**18  # entries up to which the error is looked at
+TURN = 1e-3  # seconds that a contestant's turn takes, or a single call, if that takes longer
 
 
 def attempted(name: str, prepare, problem: Problem, gradient: bool):
@@ -48,10 +50,12 @@ def attempted(name: str, prepare, problem: Problem, gradient: bool):
         return None
 
 
-def seconds(prepared: Prepared) -> float:
+def seconds(prepared: Prepared, calls: int = 1) -> float:
+    """Of one call, as the mean of so many."""
     begin = time.perf_counter()
-    prepared.run()
-    return time.perf_counter() - begin
+    for _ in range(calls):
+        prepared.run()
+    return (time.perf_counter() - begin) / calls
 
 
 def measured(problem: Problem, contestants: dict, gradient: bool, budget: float) -> dict[str, tuple]:
@@ -68,8 +72,8 @@ def measured(problem: Problem, contestants: dict, gradient: bool, budget: float)
         if turn >= 3 and time.perf_counter() - start > budget:
             break
         for name in quick:
-            seconds(ready[name])  # not counted: it finds the caches as the contestant before has left them
-            times[name].append(seconds(ready[name]))
+            warm = seconds(ready[name])  # not counted: it finds the caches as the contestant before has left them
+            times[name].append(seconds(ready[name], math.ceil(TURN / warm)))
     return {name: (1e3 * statistics.median(times[name]), p.compile, p.memory) for name, p in ready.items()}
 
 
