@@ -84,24 +84,55 @@ def _mixed(p: Array, x: Array, other: Array) -> Array:
     return (1 - p) * x + p * other
 
 
-def _run(z: Array, step: Step, count: int | Array) -> tuple[Array, _Exchange | None]:
-    """Send `z` through the network: sorted values and the exchange of every stage."""
+@partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def _exchanged(
+    step: Callable, masks: list[int], x: Array, consts: list[Array], stage: _Stage, used: Array, lower: Array
+) -> tuple[Array, Array]:
+    """The row after a stage, and `p`; the step is one of a difference and of constants."""
+    other = _beside(x, stage.kind, masks)
+    p = jnp.where(used, step(jnp.where(lower, x - other, other - x), *consts), 0)
+    return _mixed(p, x, other), p
+
+
+@_exchanged.defjvp
+def _exchanged_jvp(step, masks, primals, tangents):
+    """Of the row `(1 - w) dx_i + w dx_j` with `w = p + u S'(u)`, the same for both wires: so its transpose is itself,
+    and a stage keeps one row for the gradient, `w`, from which no step has to be taken again. A difference may overflow
+    where the step is flat."""
+    (x, consts, stage, used, lower), (dx, dconsts) = primals, tangents[:2]
+    other, dother = (_beside(row, stage.kind, masks) for row in (x, dx))
+    u, du = jnp.where(lower, x - other, other - x), jnp.where(lower, dx - dother, dother - dx)
+    p, slope = (jnp.where(used, y, 0) for y in jax.jvp(lambda u: step(u, *consts), (u,), (jnp.ones_like(u),)))
+    moved, dp = _mixed_by(p + jnp.where(slope != 0, u, 0) * slope, dx, dother), slope * du
+    if consts:
+        of_consts = jnp.where(used, jax.jvp(partial(step, u), tuple(consts), tuple(dconsts))[1], 0)
+        moved, dp = moved + (of_consts * other - of_consts * x), dp + of_consts
+    return (_mixed(p, x, other), p), (moved, dp)
+
+
+@partial(jax.checkpoint, prevent_cse=False)  # or else the gradient keeps `1 - w`, too
+def _mixed_by(w: Array, x: Array, other: Array) -> Array:
+    return _mixed(w, x, other)
+
+
+def _run(z: Array, step: Step, count: int | Array, keeps: bool) -> tuple[Array, _Exchange | None]:
+    """Send `z` through the network: sorted values and, if it keeps them, the exchange of every stage."""
     network = _stages(z.shape[-1])
     if network is None:
         return z, None
     stages, masks = network
     wires = lax.broadcasted_iota(jnp.int32, (1,) * (z.ndim - 1) + z.shape[-1:], z.ndim - 1)
+    step, consts = jax.closure_convert(step, z)
 
-    @partial(jax.checkpoint, prevent_cse=False)  # or else a stage keeps several rows for the gradient, not one
-    def advance(x: Array, stage: _Stage) -> tuple[Array, _Exchange]:
+    def advance(x: Array, stage: _Stage) -> tuple[Array, _Exchange | None]:
         partner = wires ^ stage.mask
         middle = (wires & -stage.size) + stage.size // 2
         used = (jnp.maximum(partner, wires) < count) & (middle < count)
-        other = _beside(x, stage.kind, masks)
-        p = jnp.where(used, step(jnp.where(wires < partner, x - other, other - x)), 0)
-        return _mixed(p, x, other), _Exchange(p, stage.kind)
+        x, p = _exchanged(step, masks, x, consts, stage, used, wires < partner)
+        return x, _Exchange(p, stage.kind) if keeps else None
 
-    return lax.scan(advance, z, stages)
+    # with its exchanges a stage would keep several rows for the gradient
+    return lax.scan(jax.checkpoint(advance, prevent_cse=False) if keeps else advance, z, stages)
 
 
 def _functionals(exchanges: _Exchange | None, rows: Array) -> Array:
@@ -143,7 +174,7 @@ def soft_sort(z: Array, step: Step, mask: Array | None = None) -> Array:
         `(..., n)`: the unmasked values ascending, then zeros.
     """
     values, count, _ = _partition(_widen(z), mask)
-    return _run(values, step, count)[0].astype(z.dtype)
+    return _run(values, step, count, keeps=False)[0].astype(z.dtype)
 
 
 def combine(z: Array, step: Step, rows: Array, mask: Array | None = None) -> Array:
@@ -160,7 +191,7 @@ def combine(z: Array, step: Step, rows: Array, mask: Array | None = None) -> Arr
         `(..., m, n)`: weights of the elements of `z`. Masked elements have weight 0.
     """
     values, count, place = _partition(_widen(z), mask)
-    _, exchanges = _run(values, step, count)
+    _, exchanges = _run(values, step, count, keeps=True)
     rows = jnp.broadcast_to(rows, (*z.shape[:-1], *rows.shape[-2:])).astype(values.dtype)
     # The same on both sides: under `shard_map` the loop's state must vary over the mesh axes of `z` from the start.
     rows = jnp.where((values == values)[..., None, :], rows, rows)

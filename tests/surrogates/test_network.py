@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.test_util import check_grads
 
-from softtypes.surrogates import network
+from softtypes.surrogates import network, steps
 
 pytestmark = pytest.mark.slow
 
@@ -113,3 +114,28 @@ def test_rows_do_not_meet():
         batch = fn(z, step)
         np.testing.assert_allclose(jax.jit(jax.vmap(lambda row, fn=fn: fn(row, step)))(z), batch, atol=1e-14)
         np.testing.assert_allclose(np.stack([fn(row, step) for row in z]), batch, atol=1e-14)
+
+
+@pytest.mark.parametrize("mode", ["smooth", "c2"])
+@pytest.mark.parametrize("fn", [network.soft_sort, network.soft_rank])
+def test_derivatives_in_the_softness_and_second_ones_are_those_of_finite_differences(fn, mode):
+    z, direction = rows(5, 1)[0], rows(5, 2)[1]
+
+    def relaxed(z, softness):
+        return fn(z, lambda d: step(d, mode, softness)) @ direction
+
+    check_grads(jax.jit(relaxed), (z, 0.7), order=2, modes=["fwd", "rev"], atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize("softness", [0.1, jnp.float32(0.1)])
+def test_a_difference_that_overflows_has_no_derivative(softness):
+    z = jnp.asarray([3e38, 1.0, -3e38, 50.0], jnp.float32)
+
+    def relaxed(z, softness):
+        return network.soft_sort(z, lambda d: steps.step(d, softness, steps.SMOOTH))
+
+    np.testing.assert_array_equal(relaxed(z, softness), jnp.sort(z))
+    for derivative in (jax.jacrev, jax.jacfwd):
+        np.testing.assert_array_equal(derivative(relaxed)(z, softness), jnp.eye(4)[jnp.argsort(z)])
+        if not isinstance(softness, float):
+            np.testing.assert_array_equal(derivative(relaxed, 1)(z, softness), 0)
