@@ -62,7 +62,7 @@ def _number_below(keys: Array, limits: Array) -> Array:
 
     def halve(k: Array, found: Array) -> Array:
         there = found + (1 << (n.bit_length() - 1 - k))
-        low = jnp.take_along_axis(keys, jnp.minimum(there, n) - 1, -1, mode="promise_in_bounds") < limits
+        low = along.at(keys, jnp.minimum(there, n) - 1) < limits
         return jnp.where((there <= n) & low, there, found)
 
     nothing = jnp.zeros_like(keys[..., :1], dtype=jnp.int32) * jnp.zeros_like(limits, dtype=jnp.int32)

@@ -67,7 +67,7 @@ def row_in_order(x: Array, ordering: Ordering, relaxation: Relaxation) -> tuple[
     """The row with its entries in their exact order, the entries, the order, and where in it the levels start."""
     signed = -x if ordering.descending else x
     order, starts = order_and_starts(signed, ordering)
-    x = jnp.take_along_axis(x, order, -1, mode="promise_in_bounds")
+    x = along.at(x, order)
     start, count = starts[..., 2:3], starts[..., 3:4] - starts[..., 2:3]
     places = iota_like(order)
     counted = (places >= start) & (places < start + count)
@@ -138,7 +138,7 @@ def placed_freely(rule: Callable) -> Callable:
 
 
 def _exact_weights(row: Row, positions: Array, dtype) -> Array:
-    index = jnp.take_along_axis(row.order, positions, -1).astype(jnp.int32)
+    index = along.at(row.order, positions).astype(jnp.int32)
     return (index[..., :, None] == iota_like(row.keys)[..., None, :]).astype(dtype)
 
 
@@ -235,7 +235,7 @@ def statistics_of(x: Array, ordering: Ordering, relaxation: Relaxation, default:
 
 
 def _values_of(row: Row, x, wanted: Wanted, ordering, relaxation, softness, algorithm: Algorithm) -> Array:
-    exact = x if row.in_order else jnp.take_along_axis(x, jnp.take_along_axis(row.order, wanted.positions, -1), -1)
+    exact = x if row.in_order else along.at(x, along.at(row.order, wanted.positions))
     if relaxation.is_hard:
         return exact
     relaxed = _sorted_values if algorithm.has_values else _expected_values
@@ -262,7 +262,7 @@ def _sorted_values(algorithm: Algorithm, x, row: Row, request: Request, ordering
     keys = algorithm.values(row, softness, MODES[relaxation.mode])
     places = request.positions
     places = jnp.maximum(row.count - 1 - places, 0) if ordering.descending else places
-    return jnp.take_along_axis(_in_unit_of_data(keys, row.moments), places, -1)
+    return along.at(_in_unit_of_data(keys, row.moments), places)
 
 
 def _in_unit_of_data(keys: Array, moments: Moments | None) -> Array:
@@ -355,7 +355,7 @@ def exact_ranks(x: Array, ordering: Ordering) -> Array:
     level = levels(signed, ordering)
     order = order_of(signed, ordering)
     finite = jnp.where(level == 0, signed, jnp.zeros_like(signed))
-    level, value = (jnp.take_along_axis(a, order, -1) for a in (level, finite))
+    level, value = (along.at(a, order) for a in (level, finite))
     changes = (level[..., 1:] != level[..., :-1]) | (value[..., 1:] != value[..., :-1])
     edge = jnp.ones_like(order[..., :1], dtype=bool)
     places = iota_like(order)
@@ -418,7 +418,7 @@ def quantile(x: Array, asked: Quantiles) -> tuple[Wanted, Array | None, Ordering
 def _inverted_cdf(x: Array, q: Array, ordering: Ordering, counted: Array, shares: Array | None) -> Array:
     """The first position at which the cumulated weights reach `q` of their sum."""
     shares = jnp.where(counted, jnp.ones_like(x) if shares is None else shares.astype(x.dtype), 0)
-    total = jnp.cumsum(jnp.take_along_axis(shares, exact_order(x, ordering), -1), -1)
+    total = jnp.cumsum(along.at(shares, exact_order(x, ordering)), -1)
     position = (total[..., None, :] < (q * total[..., -1:])[..., :, None]).sum(-1)
     return jnp.minimum(position, jnp.maximum(counted.sum(-1, keepdims=True, dtype=jnp.int32) - 1, 0))
 
@@ -470,7 +470,7 @@ def hard_extreme_index(x: Array, largest: bool, where: Array | None) -> Array:
     if where is None:
         return arg(x, -1)
     index = arg(jnp.where(where, x, _outermost(x.dtype, largest)), -1)
-    counted = jnp.take_along_axis(where, index[..., None], -1)[..., 0]
+    counted = along.at(where, index[..., None])[..., 0]
     return jnp.where(counted, index, jnp.argmax(where, -1))  # every entry that counts is as extreme as a masked one
 
 
@@ -501,7 +501,7 @@ def hard_sorted(x: Array, k: int | None, ordering: Ordering) -> Array:
         return lax.top_k(x, k)[0]
     if ordering.where is None and not jnp.issubdtype(x.dtype, jnp.floating):
         return jnp.sort(x, -1, descending=ordering.descending)
-    x = jnp.take_along_axis(x, hard_order(x, k, ordering), -1, mode="promise_in_bounds")
+    x = along.at(x, hard_order(x, k, ordering))
     return _zeros_turned(x) if ordering.descending and ordering.where is None else x
 
 
@@ -511,7 +511,7 @@ def _zeros_turned(x: Array) -> Array:
     first = jnp.where(zero, places, x.shape[-1]).min(-1, keepdims=True, initial=x.shape[-1])
     last = jnp.where(zero, places, 0).max(-1, keepdims=True, initial=0)
     places = jnp.where(zero, first + last - places, places)
-    return jnp.take_along_axis(x, places, -1, mode="promise_in_bounds")
+    return along.at(x, places)
 
 
 @placed_freely
@@ -531,7 +531,7 @@ def hard_quantile(x: Array, asked: Quantiles) -> Array:
         return jnp.moveaxis(_jnp_linear(x, asked), 0, -1)
     wanted, upper, ordering = quantile(x, asked)
     order = exact_order(x, ordering)
-    picked = jnp.take_along_axis(x, jnp.take_along_axis(order, wanted.positions, -1), -1)
+    picked = along.at(x, along.at(order, wanted.positions))
     if asked.where is None and upper is not None:  # jnp's midpoint, which keeps -0.0 and the smallest numbers
         low, high = jnp.split(picked, 2, -1)
         return jnp.where(upper > 0, (low + high) * 0.5, low)
@@ -552,4 +552,4 @@ def hard_quantile_index(x: Array, asked: Quantiles) -> Array:
     if upper is not None:
         low, high = jnp.split(positions, 2, -1)
         positions = jnp.where(upper > 0.5, high, low)
-    return jnp.take_along_axis(exact_order(x, ordering), positions, -1)
+    return along.at(exact_order(x, ordering), positions)

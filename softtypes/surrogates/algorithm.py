@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
+from softtypes.surrogates.along import at
 from softtypes.surrogates.modes import MODES, Mode
 from softtypes.surrogates.ratio import Softness
 from softtypes.surrogates.standardize import Moments
@@ -30,7 +31,7 @@ class Row(NamedTuple):
 
     def statistics(self, positions: Array) -> Array:
         """The order statistics at positions among the counted entries, `(..., k)`."""
-        return jnp.take_along_axis(self.keys, self.index(positions), -1)
+        return at(self.keys, self.index(positions))
 
     def index(self, positions: Array) -> Array:
         """Which entries those are, `(..., k)`."""
@@ -45,7 +46,7 @@ class Row(NamedTuple):
     def before(self, positions: Array) -> Array:
         """Whether an entry comes before the order statistics at positions, `(..., k, n)`."""
         index = self.index(positions)
-        there, here = jnp.take_along_axis(self.data, index, -1)[..., :, None], self.data[..., None, :]
+        there, here = at(self.data, index)[..., :, None], self.data[..., None, :]
         return (here < there) | ((here == there) & (positions_along(self)[..., None, :] < index[..., :, None]))
 
 

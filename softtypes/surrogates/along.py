@@ -13,6 +13,8 @@ from jax import Array, lax
 
 from softtypes.surrogates import platform
 
+PLACES: Any = {"unique_indices": True, "mode": "promise_in_bounds", "wrap_negative_indices": False}
+
 
 def held(x: Any) -> Any:
     """`x`, made once, and not again in each loop that reads it; so is its cotangent."""
@@ -52,11 +54,19 @@ def shifted(x: Array, by: int) -> Array:
     return lax.pad(x, jnp.zeros((), x.dtype), [(by, -by, 0), *[(0, 0, 0)] * (x.ndim - 1)])
 
 
+def at(x: Array, index: Array) -> Array:
+    """Entries of `x`, `(..., n)`, at places `(..., k)`, all of them 0 to n-1: none is wrapped or filled in, each of
+    which would be a kernel."""
+    take = lambda x, index: x.at[index].get(mode="promise_in_bounds", wrap_negative_indices=False)
+    batch = jnp.broadcast_shapes(x.shape[:-1], index.shape[:-1])
+    return _of_each_row(take, *(jnp.broadcast_to(a, (*batch, a.shape[-1])) for a in (x, index)))
+
+
 @jax.custom_jvp
 def permuted(x: Array, order: Array, inverse: Array) -> Array:
     """Entries `(..., n)` in an order, with its inverse. Its tangent is put in place, so that its transpose takes, too:
     fewer kernels than adding up at places."""
-    take = lambda x, order: x.at[order].get(unique_indices=True, mode="promise_in_bounds")
+    take = lambda x, order: x.at[order].get(**PLACES)
     return _of_each_row(take, x, order)
 
 
@@ -74,7 +84,7 @@ def moved_down(x: Array, by: Array) -> Array:
 
 def put(x: Array, order: Array) -> Array:
     """Entries that stand in an order, back where they came from, `(..., n)`."""
-    put = lambda x, order: jnp.zeros_like(x).at[order].set(x, unique_indices=True, mode="promise_in_bounds")
+    put = lambda x, order: jnp.zeros_like(x).at[order].set(x, **PLACES)
     return _of_each_row(put, x, order)
 
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array, lax
 
+from softtypes.surrogates.along import at
 from softtypes.surrogates.platform import nothing
 from softtypes.surrogates.regularisers import Moments, Regulariser
 
@@ -63,8 +64,3 @@ class Elements:
 def positions(shape: tuple[int, ...]) -> Array:
     """`0 .. n-1` along the last axis."""
     return lax.broadcasted_iota(jnp.int32, shape, len(shape) - 1)
-
-
-def at(x: Array, index: Array) -> Array:
-    """Entries of `x`, `(..., n)`, at places `(..., k)`."""
-    return jnp.take_along_axis(x, index, -1, mode="promise_in_bounds")

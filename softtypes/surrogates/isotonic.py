@@ -11,7 +11,8 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from softtypes.surrogates import along, lanes, platform, walk
-from softtypes.surrogates.blocks import Elements, Sorted, at
+from softtypes.surrogates.along import at
+from softtypes.surrogates.blocks import Elements, Sorted
 from softtypes.surrogates.regularisers import Power, Regulariser, quotient
 
 _MAX_STEPS = 240  # bisection every fourth step bounds their number by four times the digits

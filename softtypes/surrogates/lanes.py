@@ -12,7 +12,8 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array, lax
 
-from softtypes.surrogates.blocks import Blocks, Elements, at, positions
+from softtypes.surrogates.along import at
+from softtypes.surrogates.blocks import Blocks, Elements, positions
 from softtypes.surrogates.regularisers import Solved
 
 _FIRST = 16  # elements that a lane of the first level joins

@@ -30,6 +30,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from softtypes.surrogates import along
+
 Step: TypeAlias = Callable[[Array], Array]
 
 
@@ -155,7 +157,7 @@ def _partition(z: Array, mask: Array | None) -> tuple[Array, int | Array, Array 
     order = jnp.argsort(~mask, axis=-1, stable=True)
     place = jnp.argsort(order, axis=-1)
     count = mask.sum(-1, keepdims=True, dtype=jnp.int32)
-    return jnp.take_along_axis(jnp.where(mask, z, 0), order, axis=-1), count, place
+    return along.at(jnp.where(mask, z, 0), order), count, place
 
 
 def _widen(z: Array) -> Array:
@@ -198,7 +200,7 @@ def combine(z: Array, step: Step, rows: Array, mask: Array | None = None) -> Arr
     weights = _functionals(exchanges, rows)
     if mask is None or place is None:
         return weights.astype(z.dtype)
-    weights = jnp.take_along_axis(weights, place[..., None, :], axis=-1)
+    weights = along.at(weights, place[..., None, :])
     return jnp.where(mask[..., None, :], weights, 0).astype(z.dtype)
 
 

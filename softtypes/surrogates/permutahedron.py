@@ -37,7 +37,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from softtypes.surrogates import along
-from softtypes.surrogates.along import inverse
+from softtypes.surrogates.along import at, inverse
 from softtypes.surrogates.blocks import Sorted, positions
 from softtypes.surrogates.isotonic import pool
 from softtypes.surrogates.regularisers import REGULARISERS
@@ -158,7 +158,7 @@ def ascending_order(z: Array, mask: Array) -> Array:
 
 
 def sorted_by(order: Array, *arrays: Array) -> tuple[Array, ...]:
-    return tuple(jnp.take_along_axis(x, order, axis=-1, mode="promise_in_bounds") for x in arrays)
+    return tuple(at(x, order) for x in arrays)
 
 
 def grid(z: Array, count: Array) -> tuple[Array, Array]:

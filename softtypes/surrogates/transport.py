@@ -274,7 +274,7 @@ def _line_search(evaluate: Callable, state: _Iterate, direction: Array) -> tuple
 
 def _centre(slope: Array, best: Array, v: Array) -> Array:
     """`v` minus its mean in each row with weights K; exactly 0 where one anchor has all the weight."""
-    v = v - jnp.take_along_axis(v, best[:, None], -1)
+    v = v - along.at(v, best[:, None])
     # a sum of products, term by term, would be rounded unevenly: what cancels would not, and solutions run away
     return v - (slope * v).sum(-1, keepdims=True) / _positive(_across(jnp.add, slope))
 
