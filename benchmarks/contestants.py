@@ -33,6 +33,7 @@ class Problem(NamedTuple):
     algorithm: str
     mode: str
     x: np.ndarray
+    softness: float = SOFTNESS
 
     @property
     def matrix(self) -> int:
@@ -102,14 +103,14 @@ def exact(problem: Problem) -> Callable | None:
 
 
 def ours(problem: Problem) -> Callable | None:
-    operator, algorithm, mode, _ = problem
+    operator, algorithm, mode, _, softness = problem
     if algorithm == "elementwise":
-        fn = ELEMENTWISE[operator](sft, mode=mode, softness=SOFTNESS)
+        fn = ELEMENTWISE[operator](sft, mode=mode, softness=softness)
         plain = lambda out: getattr(out, "probs", out)
         return lambda x: plain(fn(x))
     if algorithm in WITH_MATRIX and problem.matrix > MATRIX_LIMIT:
         return None
-    knobs = {"axis": -1, "algorithm": algorithm, "mode": mode, "softness": SOFTNESS}
+    knobs = {"axis": -1, "algorithm": algorithm, "mode": mode, "softness": softness}
     if operator == "top_k":
         return lambda x: sft.top_k(x, TOP, **knobs)[0]
     if operator == "argmax":
@@ -120,12 +121,12 @@ def ours(problem: Problem) -> Callable | None:
 def softjax(problem: Problem) -> Callable | None:
     import softjax
 
-    operator, algorithm, mode, _ = problem
+    operator, algorithm, mode, _, softness = problem
     if algorithm == "elementwise":
-        return ELEMENTWISE[operator](softjax, mode=mode, softness=SOFTNESS)
+        return ELEMENTWISE[operator](softjax, mode=mode, softness=softness)
     if algorithm != "fast_soft_sort" and problem.matrix > MATRIX_LIMIT:
         return None
-    knobs = {"axis": -1, "method": algorithm, "mode": mode, "softness": SOFTNESS}
+    knobs = {"axis": -1, "method": algorithm, "mode": mode, "softness": softness}
     if operator == "top_k":
         return lambda x: softjax.top_k(x, TOP, **knobs)[0]
     return lambda x: getattr(softjax, operator)(x, **knobs)
@@ -140,7 +141,8 @@ def ott(problem: Problem) -> Callable | None:
         return None
     operators = {"sort": soft_sort.sort, "rank": soft_sort.ranks}
     fn = operators.get(problem.operator)
-    knobs = {"epsilon": SOFTNESS, "initializer": DefaultInitializer()}  # its own choice has no gradient in newer jax
+    initializer = DefaultInitializer()  # its own choice has no gradient in newer jax
+    knobs = {"epsilon": problem.softness, "initializer": initializer}
     return fn and (lambda x: fn(x, axis=-1, **knobs))
 
 
@@ -155,7 +157,7 @@ def fast_soft_sort(problem: Problem, gradient: bool) -> Prepared | None:
     if problem.algorithm != "fast_soft_sort" or problem.mode not in REGULARIZATION or problem.operator not in ROWS_ONLY:
         return None
     solver = {"sort": numpy_ops.SoftSort, "rank": numpy_ops.SoftRank}[problem.operator]
-    knobs = {"regularization_strength": SOFTNESS, "regularization": REGULARIZATION[problem.mode]}
+    knobs = {"regularization_strength": problem.softness, "regularization": REGULARIZATION[problem.mode]}
     rows = problem.x.reshape(-1, problem.x.shape[-1]).astype(np.float64)
     direction = np.cos(np.arange(rows.size)).reshape(rows.shape)
 
@@ -196,18 +198,18 @@ def torchsort(problem: Problem) -> Callable | None:
     if problem.algorithm != "fast_soft_sort" or problem.mode not in REGULARIZATION:
         return None
     fn = {"sort": torchsort.soft_sort, "rank": torchsort.soft_rank}.get(problem.operator)
-    knobs = {"regularization": REGULARIZATION[problem.mode], "regularization_strength": SOFTNESS}
+    knobs = {"regularization": REGULARIZATION[problem.mode], "regularization_strength": problem.softness}
     return fn and (lambda x: fn(x, **knobs))
 
 
 def softtorch(problem: Problem) -> Callable | None:
     import softtorch
 
-    operator, algorithm, mode, _ = problem
+    operator, algorithm, mode, _, softness = problem
     fn = getattr(softtorch, "topk" if operator == "top_k" else operator, None)
     if fn is None or (algorithm != "fast_soft_sort" and problem.matrix > MATRIX_LIMIT):
         return None
-    knobs = {"dim": -1, "method": algorithm, "mode": mode, "softness": SOFTNESS}
+    knobs = {"dim": -1, "method": algorithm, "mode": mode, "softness": softness}
     if operator == "sort":
         knobs["return_indices"] = False
     rest = (TOP,) if operator == "top_k" else ()

@@ -25,9 +25,9 @@ import time
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from contestants import ELEMENTWISE, Prepared, Problem, ours, present, versions, with_gradient
+from contestants import ELEMENTWISE, Prepared, Problem, present, versions
+from precision import errors
 
 SHAPES = ("64", "1024", "4096", "16384", "131072", "1048576", "64x256", "256x1024")
 QUICK = ("1024", "4096", "256x1024")
@@ -77,20 +77,6 @@ def measured(problem: Problem, contestants: dict, gradient: bool, budget: float)
     return {name: (1e3 * statistics.median(times[name]), p.compile, p.memory) for name, p in ready.items()}
 
 
-def errors(problem: Problem) -> tuple[float, float]:
-    """Of the float32 value and gradient."""
-
-    def run(x):
-        fn, direction = with_gradient(ours(problem), x)
-        return jax.tree.map(np.asarray, jax.jit(fn)(x, direction))
-
-    single = run(jnp.asarray(problem.x, "float32"))
-    with jax.enable_x64(True):
-        double = run(jnp.asarray(np.asarray(problem.x, "float32"), "float64"))
-    relative = lambda a, b: float(np.abs(a - b).max() / max(np.abs(b).max(), 1e-300))
-    return relative(single[0], double[0]), relative(single[1], double[1])
-
-
 def line(problem: Problem, contestants: dict, budget: float) -> dict:
     """One row of the table."""
     out = {"operator": problem.operator, "algorithm": problem.algorithm, "mode": problem.mode}
@@ -101,7 +87,7 @@ def line(problem: Problem, contestants: dict, budget: float) -> dict:
         out[f"{name} forward"] = forward.get(name, (math.nan,))[0]
         out[f"{name} run"], out[f"{name} compile"], out[f"{name} memory"] = both.get(name, (math.nan,) * 3)
     small = problem.x.size <= ERROR_LIMIT and problem.x.dtype == np.float32
-    out["value error"], out["gradient error"] = errors(problem) if small else (math.nan, math.nan)
+    out["value error"], out["gradient error"] = (e.max() for e in errors(problem)) if small else (math.nan, math.nan)
     return out
 
 
