@@ -3,10 +3,11 @@
     python benchmarks/precision.py [--operators sort ...] [--algorithms softsort ...] [--modes smooth ...]
                                    [--softness 0.001 ...] [--n 1024]
 
-Of the value, and of the gradient against a direction: the largest error of an entry over the largest entry. Where the
-gradient is off by more than 1e-4 so, the number of such entries stands in brackets: where a weight has a kink, or two
-keys are as good as tied, rounding puts single entries on the other side of a jump. A row with ties is one rounded to
-tenths.
+Of the value, the largest error of an entry over the largest entry, or over the deviation of the row if that is larger,
+since a median may be close to 0; and of the gradient against a direction, over its largest entry. Where the gradient is
+off by more than 1e-4 brackets hold the number of such entries, and how far the gradient itself moves, in double
+precision, when the data are moved within their rounding. A row with ties is one rounded to tenths, and its ties move
+together.
 """
 
 import argparse
@@ -23,24 +24,30 @@ SOFTNESSES = (1e-3, 1e-2, 0.1, 1.0, 10.0)
 LIMIT = 1e-4  # beyond which entries of the gradient are counted
 
 
-def errors(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
-    """Of all entries of the float32 value and gradient, over the largest one."""
+def moved(x: np.ndarray) -> np.ndarray:
+    """In double precision, each distinct number moved by up to half of its last digit."""
+    numbers, which = np.unique(x, return_inverse=True)
+    shares = np.random.default_rng(1).uniform(-0.5, 0.5, numbers.size)
+    return (numbers + shares * np.spacing(numbers).astype("float64"))[which]
 
-    def run(x):
-        fn, direction = with_gradient(ours(problem), x)
-        return jax.tree.map(np.asarray, jax.jit(fn)(x, direction))
 
-    single = run(jnp.asarray(problem.x, "float32"))
-    with jax.enable_x64(True):
-        double = run(jnp.asarray(np.asarray(problem.x, "float32"), "float64"))
-    value, gradient = (abs(a - b) / max(abs(b).max(), 1e-300) for a, b in zip(single, double, strict=True))
-    return value, gradient
+def over(scale: np.ndarray, error: np.ndarray) -> np.ndarray:
+    return abs(error) / max(abs(scale).max(), 1e-300)
 
 
 def cell(problem: Problem) -> str:
-    value, gradient = errors(problem)
-    beyond = int((gradient > LIMIT).sum())
-    return f"{value.max():.0e} {gradient.max():.0e}" + (f" ({beyond})" if beyond else "")
+    fn, direction = with_gradient(ours(problem), problem.x)
+    run = lambda x: jax.tree.map(np.asarray, program(x, jnp.asarray(direction, x.dtype)))
+    program = jax.jit(fn)
+    value, gradient = run(problem.x)
+    with jax.enable_x64(True):
+        exact_value, exact = run(problem.x.astype("float64"))
+        elsewhere = run(moved(problem.x))[1]
+    error = over(exact, gradient - exact)
+    beyond = int((error > LIMIT).sum())
+    value_error = over(np.append(exact_value, problem.x.std()), value - exact_value)
+    cell = f"{value_error.max():.0e} {error.max():.0e}"
+    return cell + (f" ({beyond}, {over(exact, elsewhere - exact).max():.0e})" if beyond else "")
 
 
 def main():
@@ -53,7 +60,7 @@ def main():
     options = parser.parse_args()
 
     print(f"Python {platform.python_version()}, {versions()}; {options.n} entries")
-    print(f"{'operator, algorithm, mode':<33}" + "".join(f"{f'softness {s:g}':>20}" for s in options.softness))
+    print(f"{'operator, algorithm, mode':<33}" + "".join(f"{f'softness {s:g}':>22}" for s in options.softness))
     x = np.random.default_rng(0).normal(size=options.n).astype("float32")
     rows = {"": x, "ties": np.round(x, 1)}
     for algorithm in options.algorithms:
@@ -64,7 +71,7 @@ def main():
                 for what, row in rows.items():
                     cells = (cell(Problem(operator, algorithm, mode, row, s)) for s in options.softness)
                     print(
-                        f"{operator:<7}{algorithm:<16}{mode:<7}{what:<5}" + "".join(f"{c:>20}" for c in cells),
+                        f"{operator:<7}{algorithm:<16}{mode:<7}{what:<5}" + "".join(f"{c:>22}" for c in cells),
                         flush=True,
                     )
 

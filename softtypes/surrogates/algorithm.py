@@ -7,7 +7,7 @@ taken out before: they are ordered exactly.
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from softtypes.surrogates.along import at
 from softtypes.surrogates.modes import MODES, Mode
@@ -89,8 +89,14 @@ class Algorithm:
         return None
 
     def expected(self, row: Row, request: Request, values: Array, softness: Softness, mode: Mode) -> Array:
-        """The weights' means of values `(..., n)`, finite and 0 where an entry does not count: `(..., k)`."""
-        return (self.weights(row, request, softness, mode) * values[..., None, :]).sum(-1)
+        """The weights' means of values `(..., n)`, finite and 0 where an entry does not count: `(..., k)`.
+
+        Means of the distances from the order statistics: weights add up to 1 and their derivatives to 0, and what
+        these weigh should be as small as can be. Halves of them, since the range of the data may be beyond the dtype.
+        """
+        exact = lax.stop_gradient(at(values, row.index(request.positions)))
+        halves = values[..., None, :] / 2 - exact[..., :, None] / 2
+        return exact + 2 * (self.weights(row, request, softness, mode) * halves).sum(-1)
 
     def values(self, row: Row, softness: Softness, mode: Mode) -> Array:
         """Relaxed sorted keys `(..., n)`, those of counted entries first; only with `has_values`."""

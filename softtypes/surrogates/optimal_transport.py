@@ -21,10 +21,12 @@ class OptimalTransport(Algorithm):
         )
 
     def ranks(self, row: Row, softness: Softness, mode: Mode) -> Array:
-        """The weights of all order statistics, doubly stochastic, average the ranks."""
-        places = positions_along(row) * jnp.ones_like(row.order)
+        """The weights of all order statistics, doubly stochastic, average the ranks: here their distances from the
+        exact one, for the same reason as those of values."""
+        places, exact = positions_along(row) * jnp.ones_like(row.order), positions_along(row) - row.start
         weights = self.weights(row, Request("sort", places), softness, mode)
-        return jnp.einsum("...kn,...k->...n", weights, 1.0 + places.astype(weights.dtype), precision="highest")
+        distances = (places[..., :, None] - exact[..., None, :]).astype(weights.dtype)
+        return 1 + exact.astype(weights.dtype) + (weights * distances).sum(-2)
 
 
 def _share(row: Row) -> Array:

@@ -36,13 +36,13 @@ class Regulariser(NamedTuple):
         """`exp(u)` or `max(u, 0)^power`, whose derivative is the slope."""
         if self.power is None:
             return jnp.exp(slack)
-        return jnp.where(_felt(slack), slack, lax.stop_gradient(jnp.maximum(slack, 0))) ** self.power
+        return jnp.where(slack > 0, slack, 0) ** self.power
 
     def slope(self, slack: Array) -> Array:
-        """The derivative of the link; 0 where the slack is positive by no more than its rounding."""
+        """The derivative of the link; 0 where the slack is."""
         if self.power is None:
             return jnp.exp(slack)
-        positive = _felt(slack).astype(slack.dtype)
+        positive = (slack > 0).astype(slack.dtype)
         return positive if self.power == 1 else self.power * positive * slack ** (self.power - 1)
 
     def inverse(self, mass: Array) -> Array:
@@ -57,11 +57,6 @@ class Regulariser(NamedTuple):
         if self.power is None:
             return centred - jnp.log(_across(jnp.add, jnp.exp(centred)))
         return centred - _threshold(centred, self.power)[..., None]
-
-
-def _felt(slack: Array) -> Array:
-    """Whether a slack is positive by more than its rounding."""
-    return slack > 16 * jnp.finfo(slack.dtype).eps
 
 
 REGULARISERS = {"smooth": Regulariser(None), "c0": Regulariser(1), "c1": Regulariser(2), "c2": Regulariser(3)}
@@ -205,7 +200,41 @@ def _slack(regulariser: Regulariser, z: Array, anchors: Array, masses: Array, so
     slack, error = evaluate(start)
     state = _Iterate(start, slack, error, 0, _relative(error, targets) <= _tolerance(z.dtype))
     newton = partial(_newton, regulariser, evaluate, counts, targets)
-    return lax.while_loop(lambda state: ~state.done & (state.count < 60), newton, state).slack
+    slack = lax.while_loop(lambda state: ~state.done & (state.count < 60), newton, state).slack
+    return slack if regulariser.power is None else _without_rounding(slack, z, anchors, targets, counts)
+
+
+def _without_rounding(slack: Array, z: Array, anchors: Array, targets: Array, counts: Array) -> Array:
+    """The slack, at most 0 where it is positive by rounding alone, so that its sign is the support of the plan.
+
+    By rounding are a slack that is nothing beside the largest of its input, and one across a cut that no mass crosses.
+    """
+    eps = float(jnp.finfo(slack.dtype).eps)
+    linked = (slack > 16 * eps * _across(jnp.maximum, slack)) & (counts[:, None] > 0)
+    inputs, points = _parts(linked, jnp.where(counts > 0, z, jnp.inf), anchors, targets, 8 * eps * len(z))
+    return jnp.where(linked & (inputs[:, None] == points[None]), slack, jnp.minimum(slack, 0))
+
+
+def _parts(linked: Array, z: Array, anchors: Array, targets: Array, rounding: float) -> tuple[Array, Array]:
+    """The parts, numbered from the left, that inputs `(n,)` and anchors `(m,)` fall into where no mass crosses a cut.
+
+    Where the anchors up to one hold a whole number of inputs, as much mass goes up across the cut, from as many inputs
+    on the left, as comes down. So if nothing goes one way nothing crosses: links the other way are of rounding, since
+    what the potentials on its two sides differ by is arbitrary. Parts of a plan on a line are divided by such cuts.
+    """
+    n, m = linked.shape
+    anchor_order, order = jnp.argsort(anchors), jnp.argsort(z)
+    anchor_place, place = along.inverse(anchor_order), along.inverse(order)
+    rightmost = lax.cummax(jnp.where(linked, anchor_place, -1).max(-1)[order])  # of the inputs up to one
+    leftmost = lax.cummin(jnp.where(linked, anchor_place, m).min(-1)[order], reverse=True)  # of those from one on
+    cuts = jnp.arange(m - 1, dtype=anchor_place.dtype)  # between the anchor at that place and the next
+    held = jnp.cumsum(targets[anchor_order])[:-1]
+    left = jnp.clip(jnp.round(held), 0, n).astype(place.dtype)  # inputs on the left
+    up = jnp.append(-1, rightmost)[left] > cuts
+    down = jnp.append(leftmost, m)[left] <= cuts
+    divides = ((jnp.abs(held - left) <= rounding) & ~(up & down)).astype(place.dtype)
+    inputs = jnp.cumsum(jnp.zeros(n + 1, place.dtype).at[left].add(divides))[place]
+    return inputs, jnp.append(0, jnp.cumsum(divides))[anchor_place]
 
 
 def _evaluate(regulariser: Regulariser, scores: Array, counts: Array, targets: Array, potentials: Array):
