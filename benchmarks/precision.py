@@ -12,6 +12,7 @@ together.
 
 import argparse
 import platform
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,26 +29,35 @@ def moved(x: np.ndarray) -> np.ndarray:
     """In double precision, each distinct number moved by up to half of its last digit."""
     numbers, which = np.unique(x, return_inverse=True)
     shares = np.random.default_rng(1).uniform(-0.5, 0.5, numbers.size)
-    return (numbers + shares * np.spacing(numbers).astype("float64"))[which]
+    return (numbers + shares * np.spacing(numbers).astype("float64"))[which].reshape(x.shape)
 
 
-def over(scale: np.ndarray, error: np.ndarray) -> np.ndarray:
-    return abs(error) / max(abs(scale).max(), 1e-300)
+class Errors(NamedTuple):
+    """Of all entries of the float32 value and gradient, relative to their scales; and what the data's rounding does."""
+
+    value: np.ndarray
+    gradient: np.ndarray
+    moved: np.ndarray  # the gradient in double precision, by the data's rounding
+
+
+def errors(problem: Problem) -> Errors:
+    fn, direction = with_gradient(ours(problem), problem.x)
+    program = jax.jit(fn)
+    run = lambda x: jax.tree.map(np.asarray, program(x, jnp.asarray(direction, x.dtype)))
+    single = np.asarray(problem.x, "float32")
+    value, gradient = run(single)
+    with jax.enable_x64(True):
+        exact_value, exact = run(single.astype("float64"))
+        elsewhere = run(moved(single))[1]
+    over = lambda scale, error: abs(error) / max(abs(scale).max(), 1e-300)
+    scale = np.append(exact_value, single.std(-1))
+    return Errors(over(scale, value - exact_value), over(exact, gradient - exact), over(exact, elsewhere - exact))
 
 
 def cell(problem: Problem) -> str:
-    fn, direction = with_gradient(ours(problem), problem.x)
-    run = lambda x: jax.tree.map(np.asarray, program(x, jnp.asarray(direction, x.dtype)))
-    program = jax.jit(fn)
-    value, gradient = run(problem.x)
-    with jax.enable_x64(True):
-        exact_value, exact = run(problem.x.astype("float64"))
-        elsewhere = run(moved(problem.x))[1]
-    error = over(exact, gradient - exact)
-    beyond = int((error > LIMIT).sum())
-    value_error = over(np.append(exact_value, problem.x.std()), value - exact_value)
-    cell = f"{value_error.max():.0e} {error.max():.0e}"
-    return cell + (f" ({beyond}, {over(exact, elsewhere - exact).max():.0e})" if beyond else "")
+    value, gradient, moved = errors(problem)
+    beyond = int((gradient > LIMIT).sum())
+    return f"{value.max():.0e} {gradient.max():.0e}" + (f" ({beyond}, {moved.max():.0e})" if beyond else "")
 
 
 def main():
@@ -60,7 +70,7 @@ def main():
     options = parser.parse_args()
 
     print(f"Python {platform.python_version()}, {versions()}; {options.n} entries")
-    print(f"{'operator, algorithm, mode':<33}" + "".join(f"{f'softness {s:g}':>22}" for s in options.softness))
+    print(f"{'operator, algorithm, mode':<33}" + "".join(f"{f'softness {s:g}':>23}" for s in options.softness))
     x = np.random.default_rng(0).normal(size=options.n).astype("float32")
     rows = {"": x, "ties": np.round(x, 1)}
     for algorithm in options.algorithms:
@@ -71,7 +81,7 @@ def main():
                 for what, row in rows.items():
                     cells = (cell(Problem(operator, algorithm, mode, row, s)) for s in options.softness)
                     print(
-                        f"{operator:<7}{algorithm:<16}{mode:<7}{what:<5}" + "".join(f"{c:>22}" for c in cells),
+                        f"{operator:<7}{algorithm:<16}{mode:<7}{what:<5}" + "".join(f"{c:>23}" for c in cells),
                         flush=True,
                     )
 

@@ -14,9 +14,9 @@ from softtypes.surrogates.algorithm import Algorithm, Request, Row, per_matrix, 
 from softtypes.surrogates.distances import lacks
 from softtypes.surrogates.modes import Mode
 from softtypes.surrogates.ratio import Softness, ratio
+from softtypes.surrogates.straight_through import straight_through
 
-SMALL = 256  # up to this many entries the matrix of weights is as quick, and compiles sooner
-MANY = 512  # up to this many entries the matrix of distances is as quick for few rows, too
+SMALL = 64  # up to this many entries matrices of distances and of weights are as quick, and compile sooner
 FAINT = 8.0  # minus the logarithm of a column's weight from which on ranks look for it in more rows
 FAR = 1024.0  # softnesses: neighbours farther apart than this don't see each other in any dtype
 
@@ -25,11 +25,11 @@ class NeuralSort(Algorithm):
     """Row k (from 1) of the weights projects `-((n + 1 - 2k) z_j + A_j)` over j, `A_j = sum_i abs(z_j - z_i)`."""
 
     def orders(self, n: int) -> bool:
-        return n > MANY
+        return n > SMALL
 
     def prepared(self, row: Row, softness: Softness, mode: Mode) -> Row:
         """With what depends on the row alone: the sums of distances, or the profile of its logits."""
-        common = _profile if row.keys.shape[-1] > MANY else _distances
+        common = _profile if row.keys.shape[-1] > SMALL else _distances
         return row._replace(shared=common(row, softness, mode))
 
     def weights(self, row: Row, request: Request, softness: Softness, mode: Mode) -> Array:
@@ -50,7 +50,7 @@ class NeuralSort(Algorithm):
     def ranks(self, row: Row, softness: Softness, mode: Mode) -> Array:
         """The columns of the weights, renormalised, average the ranks; an empty column leaves the exact rank."""
         if _small(row):
-            return self._ranks_by_matrix(row, softness, mode, 1 + positions_along(row) - row.start)
+            return self._ranks_by_matrix(row, softness, mode)
         keys = _ascending(row, row.keys)[0]
         ordered, ones = _ordered(row, keys, softness, mode), jnp.ones_like(keys)[..., None]
         banded = _in_bands(mode, ordered, ones, whole=True)
@@ -59,14 +59,13 @@ class NeuralSort(Algorithm):
         ranks = jnp.where(total > 0, mean, 1 + positions_along(row).astype(mean.dtype))
         return along.moved_down(ranks, ranks.shape[-1] - row.start)
 
-    def _ranks_by_matrix(self, row: Row, softness: Softness, mode: Mode, exact: Array) -> Array:
-        places = positions_along(row) * jnp.ones_like(row.order)
+    def _ranks_by_matrix(self, row: Row, softness: Softness, mode: Mode) -> Array:
+        places, exact = positions_along(row) * jnp.ones_like(row.order), positions_along(row) - row.start
         weights = self.weights(row, Request("sort", jnp.minimum(places, row.count - 1)), softness, mode)
         weights = jnp.where((places < row.count)[..., :, None], weights, 0)
         total = weights.sum(-2)
-        numbers = jnp.expand_dims(1 + places.astype(weights.dtype), -1)
-        mean = (weights * numbers).sum(-2) / jnp.where(total > 0, total, 1)
-        return jnp.where(total > 0, mean, exact.astype(mean.dtype))
+        distances = (places[..., :, None] - exact[..., None, :]).astype(weights.dtype)
+        return 1 + exact.astype(total.dtype) + (weights * distances).sum(-2) / jnp.where(total > 0, total, 1)
 
 
 def _small(row: Row) -> bool:
@@ -84,21 +83,50 @@ def _projected(project: Callable, row: Row, request: Request, softness: Softness
 def _few(row: Row, request: Request) -> bool:
     """Whether few rows of many are asked for: each alone takes longer than a row of the matrix."""
     n = row.keys.shape[-1]
-    return request.kind != "sort" and n > max(MANY, 8 * request.positions.shape[-1])
+    return request.kind != "sort" and n > max(SMALL, 8 * request.positions.shape[-1])
+
+
+class Distances(NamedTuple):
+    """The sums of distances `A_j`, of which the derivatives are used, and what logits are made of, in two parts: few
+    digits, whose sums and products are exact, and the rest. Differences of sums alone would have few digits left."""
+
+    sums: Array  # (..., n)
+    keys: tuple[Array, Array]  # (..., n) each
+    parts: tuple[Array, Array]  # (..., n) each, of the sums
+
+
+def _distances(row: Row, softness: Softness, mode: Mode) -> Distances:
+    """Over the entries that count."""
+    gaps = _between(row.keys)
+    distances = steps.absolute(gaps, per_matrix(softness), mode.step)
+    total = lambda x: jnp.where(row.counted[..., None, :], x, 0).sum(-1)
+    few, rest = keys = _split(lax.stop_gradient(row.keys))
+    lack = jnp.abs(gaps) - distances
+    rests = jnp.sign(gaps) * _between(rest) - lack
+    parts = total(jnp.abs(_between(few))), total(lax.stop_gradient(rests))
+    return Distances(total(distances), keys, parts)
+
+
+def _between(x: Array) -> Array:
+    return x[..., :, None] - x[..., None, :]
+
+
+def _split(x: Array) -> tuple[Array, Array]:
+    """Multiples of a power of two, so large that n times as much as all of them is one, too, and the rest."""
+    large = 6.0 * max(x.shape[-1], 1) * along.largest_magnitude(x)
+    few = (x + large) - large
+    return few, x - few
 
 
 def _logits(row: Row, positions: Array, softness: Softness, mode: Mode) -> Array:
-    total = _distances(row, softness, mode) if row.shared is None else row.shared
-    slope = (row.count - 1 - 2 * positions).astype(total.dtype)
-    logits = -(slope[..., :, None] * row.keys[..., None, :] + total[..., None, :])
-    return jnp.where(row.counted[..., None, :], logits, -jnp.inf)
-
-
-def _distances(row: Row, softness: Softness, mode: Mode) -> Array:
-    """`A_j`, over the entries that count."""
-    gaps = row.keys[..., :, None] - row.keys[..., None, :]
-    distances = steps.absolute(gaps, per_matrix(softness), mode.step)
-    return jnp.where(row.counted[..., None, :], distances, 0).sum(-1)
+    distances = _distances(row, softness, mode) if row.shared is None else row.shared
+    slope = (row.count - 1 - 2 * positions).astype(row.keys.dtype)[..., :, None]
+    counted = row.counted[..., None, :]
+    line = lambda keys, sums: -(slope * keys[..., None, :] + sums[..., None, :])
+    few, rest = map(line, distances.keys, distances.parts)
+    top = jnp.where(counted, few, -jnp.inf).max(-1, keepdims=True)
+    logits = straight_through((few - jnp.where(jnp.isfinite(top), top, 0)) + rest, line(row.keys, distances.sums))
+    return jnp.where(counted, logits, -jnp.inf)
 
 
 # Many entries: no matrix

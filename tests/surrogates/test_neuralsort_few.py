@@ -32,13 +32,13 @@ OPERATORS = {
 @pytest.fixture
 def few(monkeypatch):
     """However few entries there are, and in small blocks."""
-    monkeypatch.setattr(neuralsort, "MANY", 0)
+    monkeypatch.setattr(neuralsort, "SMALL", 0)
     monkeypatch.setattr(profiles, "BLOCK", 8)
 
 
 def by_matrix(fn, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(neuralsort, "MANY", 10**6)
+        patch.setattr(neuralsort, "SMALL", 10**6)
         return fn()
 
 
@@ -126,7 +126,7 @@ def test_single_precision_is_accurate(mode, monkeypatch):
 
 @pytest.mark.parametrize("n", [pytest.param(n, marks=exhaustive) for n in (1, 2, 3, 9)])
 def test_few_entries(n, monkeypatch, few):
-    monkeypatch.setattr(neuralsort, "_few", lambda row, _: neuralsort.MANY == 0)
+    monkeypatch.setattr(neuralsort, "_few", lambda row, _: neuralsort.SMALL == 0)
     x = jnp.asarray(np.random.default_rng(n).normal(size=n), "float32")
     run = lambda: jax.jit(jax.value_and_grad(lambda x: jnp.sin(median(x)).sum()))(x)
     close(run(), by_matrix(run, monkeypatch), 1e-5)
