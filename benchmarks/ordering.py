@@ -87,7 +87,9 @@ def line(problem: Problem, contestants: dict, budget: float) -> dict:
         out[f"{name} forward"] = forward.get(name, (math.nan,))[0]
         out[f"{name} run"], out[f"{name} compile"], out[f"{name} memory"] = both.get(name, (math.nan,) * 3)
     small = problem.x.size <= ERROR_LIMIT and problem.x.dtype == np.float32
-    out["value error"], out["gradient error"] = (e.max() for e in errors(problem)[:2]) if small else (math.nan, math.nan)
+    out["value error"], out["gradient error"] = (
+        (e.max() for e in errors(problem)[:2]) if small else (math.nan, math.nan)
+    )
     return out
 
 

@@ -229,10 +229,11 @@ def _parts(linked: Array, z: Array, anchors: Array, targets: Array, rounding: fl
     leftmost = lax.cummin(jnp.where(linked, anchor_place, m).min(-1)[order], reverse=True)  # of those from one on
     cuts = jnp.arange(m - 1, dtype=anchor_place.dtype)  # between the anchor at that place and the next
     held = jnp.cumsum(targets[anchor_order])[:-1]
-    left = jnp.clip(jnp.round(held), 0, n).astype(place.dtype)  # inputs on the left
+    whole = jnp.clip(jnp.round(held), 0, n)
+    left = whole.astype(place.dtype)  # inputs on the left
     up = jnp.append(-1, rightmost)[left] > cuts
     down = jnp.append(leftmost, m)[left] <= cuts
-    divides = ((jnp.abs(held - left) <= rounding) & ~(up & down)).astype(place.dtype)
+    divides = ((jnp.abs(held - whole) <= rounding) & ~(up & down)).astype(place.dtype)
     inputs = jnp.cumsum(jnp.zeros(n + 1, place.dtype).at[left].add(divides))[place]
     return inputs, jnp.append(0, jnp.cumsum(divides))[anchor_place]
 

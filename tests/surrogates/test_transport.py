@@ -269,6 +269,29 @@ def test_the_slope_is_the_derivative_of_the_link(mode):
     np.testing.assert_allclose(slope, regulariser.slope(slack), rtol=1e-6)
 
 
+def test_parts_are_divided_where_no_mass_comes_back():
+    """Two inputs with an anchor each, between an input and an anchor on either side, in any order."""
+    own, there, back = np.eye(4, dtype=bool), np.eye(4, k=1, dtype=bool), np.eye(4, k=-1, dtype=bool)
+    middle = np.diag([False, True, True, False]) @ np.ones((4, 4), bool) @ np.diag([False, True, True, False])
+    inputs, points = np.array([2, 0, 3, 1]), np.array([3, 1, 0, 2])
+
+    def parts(linked, masses=(1.0, 1.0, 1.0, 1.0)):
+        of_inputs, of_points = transport._parts(
+            jnp.asarray(linked[inputs][:, points]),
+            jnp.asarray(inputs, "float32"),
+            jnp.asarray(points, "float32"),
+            jnp.asarray(np.array(masses, "float32")[points]),
+            1e-5,
+        )
+        return np.asarray(of_inputs)[np.argsort(inputs)].tolist(), np.asarray(of_points)[np.argsort(points)].tolist()
+
+    assert parts(own) == ([0, 1, 2, 3], [0, 1, 2, 3])
+    assert parts(own | there) == ([0, 1, 2, 3], [0, 1, 2, 3])  # up, and nothing down
+    assert parts(own | back) == ([0, 1, 2, 3], [0, 1, 2, 3])
+    assert parts(own | middle) == ([0, 1, 1, 2], [0, 1, 1, 2])  # an exchange
+    assert parts(own | there, (0.5, 1.5, 1.0, 1.0)) == ([0, 0, 1, 2], [0, 0, 1, 2])  # the first input is split
+
+
 def test_a_link_lost_to_rounding_leaves_the_gradient():
     """In single precision one input of these rows weighs 1e-6 on its second anchor; the gradient was 1e13."""
     x = np.random.default_rng(0).normal(size=(256, 1024))[[50, 84, 101, 248]].astype(np.float32)
