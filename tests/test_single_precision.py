@@ -46,7 +46,7 @@ def values_and_gradients(fn, x, softness):
     return jax.tree.map(lambda a: np.asarray(a, float), jax.jit(both)(x, softness.astype(x.dtype)))
 
 
-@pytest.mark.parametrize("algorithm, mode, operator", CASES)
+@pytest.mark.parametrize(("algorithm", "mode", "operator"), CASES)
 def test_single_precision_is_double_precision(algorithm, mode, operator):
     fn = partial(OPERATORS[operator], algorithm=algorithm, mode=mode)
     x = rows(64)
