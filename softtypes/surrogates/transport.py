@@ -39,7 +39,7 @@ class Regulariser(NamedTuple):
         return jnp.where(slack > 0, slack, 0) ** self.power
 
     def slope(self, slack: Array) -> Array:
-        """The derivative of the link; 0 where the slack is."""
+        """The derivative of the link; 0 where the slack is not positive."""
         if self.power is None:
             return jnp.exp(slack)
         positive = (slack > 0).astype(slack.dtype)
@@ -211,16 +211,17 @@ def _without_rounding(slack: Array, z: Array, anchors: Array, targets: Array, co
     """
     eps = float(jnp.finfo(slack.dtype).eps)
     linked = (slack > 16 * eps * _across(jnp.maximum, slack)) & (counts[:, None] > 0)
-    inputs, points = _parts(linked, jnp.where(counts > 0, z, jnp.inf), anchors, targets, 8 * eps * len(z))
+    inputs, points = _parts(linked, jnp.where(counts > 0, z, jnp.inf), anchors, targets, min(8 * eps * len(z), 0.1))
     return jnp.where(linked & (inputs[:, None] == points[None]), slack, jnp.minimum(slack, 0))
 
 
 def _parts(linked: Array, z: Array, anchors: Array, targets: Array, rounding: float) -> tuple[Array, Array]:
     """The parts, numbered from the left, that inputs `(n,)` and anchors `(m,)` fall into where no mass crosses a cut.
 
-    Where the anchors up to one hold a whole number of inputs, as much mass goes up across the cut, from as many inputs
-    on the left, as comes down. So if nothing goes one way nothing crosses: links the other way are of rounding, since
-    what the potentials on its two sides differ by is arbitrary. Parts of a plan on a line are divided by such cuts.
+    A cut has on its left the anchors up to one, and as many of the first inputs as these anchors hold, where that is a
+    whole number. Then as much mass crosses it one way as the other. So if nothing goes one way nothing crosses, and
+    links the other way are of rounding: what the potentials on its two sides differ by is arbitrary. Whatever parts a
+    plan on a line has are divided by such cuts.
     """
     n, m = linked.shape
     anchor_order, order = jnp.argsort(anchors), jnp.argsort(z)
