@@ -19,6 +19,7 @@ slow = pytest.mark.slow
 CASES = [
     ("ot", "c0", "sort"),
     ("ot", "c0", "rank"),
+    ("ot", "smooth", "sort"),
     pytest.param("ot", "c1", "sort", marks=slow),
     ("neuralsort", "c0", "sort"),
     pytest.param("neuralsort", "c0", "rank", marks=slow),

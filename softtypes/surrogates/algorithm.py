@@ -13,6 +13,7 @@ from softtypes.surrogates.along import at
 from softtypes.surrogates.modes import MODES, Mode
 from softtypes.surrogates.ratio import Softness
 from softtypes.surrogates.standardize import Moments
+from softtypes.surrogates.straight_through import straight_through
 
 
 class Row(NamedTuple):
@@ -89,14 +90,9 @@ class Algorithm:
         return None
 
     def expected(self, row: Row, request: Request, values: Array, softness: Softness, mode: Mode) -> Array:
-        """The weights' means of values `(..., n)`, finite and 0 where an entry does not count: `(..., k)`.
-
-        Means of the distances from the order statistics: weights add up to 1 and their derivatives to 0, and what
-        these weigh should be as small as can be. Halves of them, since the range of the data may be beyond the dtype.
-        """
-        exact = lax.stop_gradient(at(values, row.index(request.positions)))
-        halves = values[..., None, :] / 2 - exact[..., :, None] / 2
-        return exact + 2 * (self.weights(row, request, softness, mode) * halves).sum(-1)
+        """The weights' means of values `(..., n)`, finite and 0 where an entry does not count: `(..., k)`."""
+        exact = at(values, row.index(request.positions))
+        return mean_near(self.weights(row, request, softness, mode), values[..., None, :], exact)
 
     def values(self, row: Row, softness: Softness, mode: Mode) -> Array:
         """Relaxed sorted keys `(..., n)`, those of counted entries first; only with `has_values`."""
@@ -105,6 +101,17 @@ class Algorithm:
     def ranks(self, row: Row, softness: Softness, mode: Mode) -> Array:
         """Relaxed ranks `(..., n)` from 1, of the counted entries among themselves."""
         raise NotImplementedError
+
+
+def mean_near(weights: Array, values: Array, near: Array) -> Array:
+    """The means `(..., k)` of values under weights `(..., k, n)` that add up to 1, each near a value `(..., k)`.
+
+    They are those of distances, in the derivative from the mean itself: derivatives of weights add up to 0, and what
+    these weigh should be as small as can be. Halves of distances, since data may span more than the dtype holds.
+    """
+    halves = lambda centre: values / 2 - lax.stop_gradient(centre)[..., None] / 2
+    exact = near + 2 * (weights * halves(near)).sum(-1)
+    return straight_through(lax.stop_gradient(exact), 2 * (weights * halves(exact)).sum(-1))
 
 
 def per_batch(softness: Softness) -> Softness:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from softtypes.surrogates import along, band, band_sums, leans, profiles, steps, tiles
-from softtypes.surrogates.algorithm import Algorithm, Request, Row, per_matrix, positions_along
+from softtypes.surrogates.algorithm import Algorithm, Request, Row, mean_near, per_matrix, positions_along
 from softtypes.surrogates.distances import lacks
 from softtypes.surrogates.modes import Mode
 from softtypes.surrogates.ratio import Softness, ratio
@@ -63,9 +63,10 @@ class NeuralSort(Algorithm):
         places, exact = positions_along(row) * jnp.ones_like(row.order), positions_along(row) - row.start
         weights = self.weights(row, Request("sort", jnp.minimum(places, row.count - 1)), softness, mode)
         weights = jnp.where((places < row.count)[..., :, None], weights, 0)
-        total = weights.sum(-2)
-        distances = (places[..., :, None] - exact[..., None, :]).astype(weights.dtype)
-        return 1 + exact.astype(total.dtype) + (weights * distances).sum(-2) / jnp.where(total > 0, total, 1)
+        total = weights.sum(-2, keepdims=True)
+        shares = jnp.swapaxes(weights / jnp.where(total > 0, total, 1), -1, -2)
+        numbers, near = (1 + x.astype(weights.dtype) for x in (places, exact))
+        return mean_near(shares, numbers[..., None, :], near)
 
 
 def _small(row: Row) -> bool:

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jax import Array
 
-from softtypes.surrogates.algorithm import Algorithm, Request, Row, per_batch, positions_along
+from softtypes.surrogates.algorithm import Algorithm, Request, Row, mean_near, per_batch, positions_along
 from softtypes.surrogates.modes import Mode
 from softtypes.surrogates.ratio import Softness
 from softtypes.surrogates.transport import transport_weights
@@ -21,12 +21,11 @@ class OptimalTransport(Algorithm):
         )
 
     def ranks(self, row: Row, softness: Softness, mode: Mode) -> Array:
-        """The weights of all order statistics, doubly stochastic, average the ranks: here their distances from the
-        exact one, for the same reason as those of values."""
+        """The weights of all order statistics, doubly stochastic, average the ranks."""
         places, exact = positions_along(row) * jnp.ones_like(row.order), positions_along(row) - row.start
         weights = self.weights(row, Request("sort", places), softness, mode)
-        distances = (places[..., :, None] - exact[..., None, :]).astype(weights.dtype)
-        return 1 + exact.astype(weights.dtype) + (weights * distances).sum(-2)
+        numbers, near = (1 + x.astype(weights.dtype) for x in (places, exact))
+        return mean_near(jnp.swapaxes(weights, -1, -2), numbers[..., None, :], near)
 
 
 def _share(row: Row) -> Array:
