@@ -113,7 +113,7 @@ def _between(x: Array) -> Array:
 
 
 def _split(x: Array) -> tuple[Array, Array]:
-    """Multiples of a power of two, so large that n times as much as all of them is one, too, and the rest."""
+    """Multiples of a power of two, so large that sums of n distances and n times a key are exact, and the rest."""
     large = 6.0 * max(x.shape[-1], 1) * along.largest_magnitude(x)
     few = (x + large) - large
     return few, x - few
