@@ -1,6 +1,7 @@
-"""A linear function whose transpose is told, for loops that JAX can't transpose."""
+"""For loops that JAX can't transpose: linear functions whose transpose is told, and derivatives by another function."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -41,3 +42,15 @@ def _nowhere(x: Any, like: Any) -> Any:
     empty = jnp.concatenate([leaf.ravel()[:0] for leaf in jax.tree.leaves(x)])
     zeros = lambda leaf: lax.pad(empty.astype(leaf.dtype), jnp.zeros((), leaf.dtype), [(0, leaf.size, 0)])
     return jax.tree.map(lambda leaf: zeros(leaf).reshape(leaf.shape), like)
+
+
+def derived(otherwise: Callable) -> Callable:
+    """For a function of a static argument and of trees: what it computes is differentiated as `otherwise`."""
+
+    def decorate(fn: Callable) -> Callable:
+        out = jax.custom_jvp(fn, nondiff_argnums=(0,))
+        change = lambda static, primals, tangents: jax.jvp(partial(otherwise, static), primals, tangents)[1]
+        out.defjvp(lambda *args: (out(args[0], *args[1]), change(*args)))
+        return out
+
+    return decorate

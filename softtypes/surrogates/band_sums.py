@@ -13,11 +13,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
+from jax import Array
 
-from softtypes.surrogates import along, platform, tiles
+from softtypes.surrogates import platform, tiles
 from softtypes.surrogates.adjoint import linear
-from softtypes.surrogates.tiles import Band, Chunks
+from softtypes.surrogates.tiles import Band
 
 
 class Fields(NamedTuple):
@@ -114,7 +114,7 @@ def _row_sums_jvp(power, kinds, primals, tangents):
     slopes = tuple(kind.slope() for kind in kinds)
     both = row_sums(power, kinds + slopes, band, fields, level, jnp.concatenate([columns, columns], -1))
     sums, slopes = jnp.split(both, 2, -1)
-    return sums, _moved(power, kinds, band, fields, level, columns, dfields, dcolumns) - slopes * dlevel[..., None]
+    return sums, moved(power, kinds, band, fields, level, columns, dfields, dcolumns) - slopes * dlevel[..., None]
 
 
 def _moving(kinds: Kinds, fields: Fields) -> tuple[Kinds, list[Array]]:
@@ -130,7 +130,7 @@ def _times_order(kinds: Kinds, x: Array) -> Array:
     return x * orders.astype(x.dtype).reshape((1,) * (x.ndim - 1) + (-1,))
 
 
-def _moved(power: int, kinds: Kinds, band, fields, level, columns, dfields: Fields, dcolumns: Array) -> Array:
+def moved(power: int, kinds: Kinds, band, fields, level, columns, dfields: Fields, dcolumns: Array) -> Array:
     """The change of row sums with keys and columns, at fixed thresholds."""
     every, moving = _moving(kinds, dfields)
     if dfields.scale is not None:
@@ -171,86 +171,3 @@ def _column_sums_jvp(power, kinds, primals, tangents):
     )
     change = sum(jnp.split(change, 2, -1)) + sum(field[..., None] * x for field, x in zip(moving, moved, strict=True))
     return sums, change if dfields.scale is None else change - dfields.scale[..., None] * _times_order(kinds, sums)
-
-
-# Thresholds and means
-
-
-@partial(jax.custom_jvp, nondiff_argnums=(0,))
-def solved(power: int, band: Band, fields: Fields, columns: Array) -> tuple[Array, Array]:
-    """The thresholds of the rows, `(c, k)`, and the means of columns `(g, GROUP b, 1 + r)` but the first, which is of
-    ones: `(c, k, r)`."""
-
-    def of_chunk(chunk: Chunks):
-        def sweep(fn, start):
-            add = lambda g, state: fn(state, tiles.logits_of(band, chunk, g)[0], tiles.at(g, columns))
-            return tiles.over_groups(chunk, add, start)
-
-        none = platform.nothing((len(chunk.leads), columns.shape[-1]), chunk.leads, columns)
-        level, sums = _root(power, sweep, none) if power else _log_sum(sweep, none)
-        return level, sums[:, 1:] / jnp.where(sums[:, :1] > 0, sums[:, :1], 1)
-
-    return platform.each(of_chunk, band.chunks, tiles.entries(band))
-
-
-@solved.defjvp
-def _solved_jvp(power, primals, tangents):
-    """A change of the level scales all weights, or takes from each in proportion to its slope."""
-    band, fields, columns = primals
-    _, dfields, dcolumns = tangents
-    level, mean = solved(power, band, fields, columns)
-    mass, centre = 1, mean
-    if power:
-        slope = row_sums(power, (Kind(order=1),), band, fields, level, columns)
-        mass, centre = slope[..., 0], slope[..., 1:] / slope[..., :1]
-    change = _moved(power, (Kind(),), band, fields, level, columns, dfields, dcolumns)
-    return (level, mean), (change[..., 0] / mass, change[..., 1:] - centre * change[..., :1])
-
-
-def _lowest(like: Array) -> Array:
-    return jnp.zeros_like(like) - float(jnp.finfo(like.dtype).max) / 2
-
-
-def _log_sum(sweep: Callable, none: Array) -> tuple[Array, Array]:
-    def add(state, logits, column):
-        top, sums = state
-        higher = jnp.maximum(top, logits.max(-1))
-        more = tiles.dot_narrow(jnp.exp(logits - higher[:, None]), column)
-        return higher, sums * jnp.exp(top - higher)[:, None] + more
-
-    top, sums = sweep(add, (_lowest(none[:, 0]), none))
-    return jnp.where(sums[:, 0] > 0, top + jnp.log(jnp.where(sums[:, 0] > 0, sums[:, 0], 1)), 0), sums
-
-
-def _root(power: int, sweep: Callable, none: Array) -> tuple[Array, Array]:
-    """The root t of `sum max(x - t, 0)^power = 1`: the p-norm is convex and falls, Newton's method climbs to it."""
-    top = sweep(lambda top, logits, _: jnp.maximum(top, logits.max(-1)), _lowest(none[:, 0]))
-
-    def climb(state):
-        t, _, count = state
-
-        def add(sums, logits, _):
-            above = jnp.maximum(logits - (top + t)[:, None], 0)
-            lower = above ** (power - 1) if power > 1 else (above > 0).astype(above.dtype)
-            return sums + jnp.stack([(lower * above).sum(-1), lower.sum(-1)])
-
-        total, slope = sweep(add, jnp.stack([none[:, 0]] * 2))
-        step = jnp.maximum(total - total ** (1 - 1 / power), 0) / jnp.where(slope > 0, slope, 1)
-        return jnp.minimum(t + step, 0), (step > 4 * jnp.finfo(t.dtype).eps).any(), count + 1
-
-    start = none[:, 0] - 1, (none[:, 0] == 0).any(), jnp.int32(0)
-    level = top + lax.while_loop(lambda state: state[1] & (state[2] < 64), climb, start)[0]
-    weigh = lambda sums, logits, column: sums + tiles.dot_narrow(weight(power, Kind(), logits - level[:, None]), column)
-    return level, sweep(weigh, none)
-
-
-def column_tops(band: Band, level: Array) -> Array:
-    """The largest logit above the threshold in each column, `(g, GROUP b)`."""
-
-    lowest = jnp.broadcast_to(_lowest(level[0, 0]), band.peaks.shape)
-
-    def highest(g, chunk, level):
-        logits = along.held(tiles.logits_of(band, chunk, g)[0])  # joined with its maximum it is slow
-        return (logits - level[:, None]).max(0)
-
-    return tiles.over_columns(band, "max", lowest, highest, level)

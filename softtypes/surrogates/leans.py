@@ -11,15 +11,13 @@ change with fields b and u, of which `dx_pj = db_j + L_pj du_j`, by
 From b to y_0 and from u to y_1 this is symmetric: its transpose is the same two passes over the tiles of each chunk.
 """
 
-from functools import partial
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
 from softtypes.surrogates import platform, tiles
-from softtypes.surrogates.adjoint import linear
+from softtypes.surrogates.adjoint import derived, linear
 from softtypes.surrogates.band_sums import Fields, Kind, column_sums, row_sums, weight
 from softtypes.surrogates.tiles import Band, Chunks
 
@@ -31,33 +29,22 @@ class Scaled(NamedTuple):
     shares: Array  # (g, GROUP b)
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(0,))
-def sums(power: int, band: Band, fields: Fields, level: Array, rows: Array) -> Array:
-    """y over rows `(c, k)`, 1 or 0, at fixed thresholds: `(g, 2, GROUP b)`."""
-
-    def of_tile(g: Array, chunk: Chunks, level: Array, rows: Array) -> Array:
-        logits, middle = tiles.logits_of(band, chunk, g)
-        return _down(chunk, middle, rows, weight(power, Kind(), logits - level[:, None]))
-
-    groups, keys = band.peaks.shape
-    return tiles.over_columns(band, "add", platform.nothing((groups, 2, keys), level, rows), of_tile, level, rows)
-
-
-@sums.defjvp
-def _sums_jvp(power, primals, tangents):
-    return sums(power, *primals), jax.jvp(partial(_sums, power), primals, tangents)[1]
-
-
 def _sums(power: int, band: Band, fields: Fields, level: Array, rows: Array) -> Array:
     """By sums whose derivatives have derivatives."""
     kinds = Kind(), Kind(lean=1)
     return jnp.swapaxes(column_sums(power, kinds, band, fields, level, jnp.stack([rows, rows], -1)), 1, 2)
 
 
-def _down(chunk: Chunks, middle: Array, rows: Array, terms: Array) -> Array:
-    """Sums over rows of terms, and of terms times their lean: the row's, and that of the middle row."""
-    plain, leaning = tiles.dot_few(jnp.stack([rows, rows * chunk.leads]), terms)
-    return jnp.stack([plain, leaning + middle[0] * plain])
+@derived(_sums)
+def sums(power: int, band: Band, fields: Fields, level: Array, rows: Array) -> Array:
+    """y over rows `(c, k)`, 1 or 0, at fixed thresholds: `(g, 2, GROUP b)`."""
+
+    def of_tile(g: Array, chunk: Chunks, level: Array, rows: Array) -> Array:
+        logits, middle = tiles.logits_of(band, chunk, g)
+        return tiles.down(chunk, middle, rows, weight(power, Kind(), logits - level[:, None]))
+
+    groups, keys = band.peaks.shape
+    return tiles.over_columns(band, "add", platform.nothing((groups, 2, keys), level, rows), of_tile, level, rows)
 
 
 def change(power: int, scaled: Scaled, fields: Fields, level: Array, rows: Array, dfields: Array) -> Array:
@@ -68,7 +55,29 @@ def change(power: int, scaled: Scaled, fields: Fields, level: Array, rows: Array
     return linear(push, pull, dfields, jnp.zeros_like(dfields))
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _slope(power: int, logits: Array, level: Array) -> Array:
+    return weight(power, Kind(order=1), logits - level[:, None])
+
+
+def _mean(total: Array, mass: Array) -> Array:
+    """The mass is that of the slopes, `(..., 1)`; exponentials are their own slopes, and add up to 1, `(..., 0)`."""
+    return total / jnp.where(mass[..., 0] > 0, mass[..., 0], 1) if mass.shape[-1] else total
+
+
+def _centred(power: int, band: Band, fields: Fields, level: Array, rows: Array, shares: tuple, x: Array) -> Array:
+    """By sums whose derivatives have derivatives."""
+    b, u = x[:, 0], x[:, 1]
+    slopes = tuple(Kind(order=1, lean=lean) for lean in range(3))
+    columns = [shares[0] * b, shares[0] * u, *([jnp.ones_like(u)] if power else [])]
+    kinds = (slopes[0], slopes[1], slopes[0])[: len(columns)]
+    sums = row_sums(power, kinds, band, fields, level, jnp.stack(columns, -1))
+    mean = rows * _mean(sums[..., 0] + sums[..., 1], sums[..., 2:])
+    sums = column_sums(power, slopes + slopes[:2], band, fields, level, jnp.stack([rows] * 3 + [mean] * 2, -1))
+    moved = lambda a: sums[..., a] * b + sums[..., a + 1] * u - shares[1] * sums[..., 3 + a]
+    return jnp.stack([moved(0), moved(1)], 1)
+
+
+@derived(_centred)
 def centred(power: int, band: Band, fields: Fields, level: Array, rows: Array, shares: tuple, x: Array) -> Array:
     """The change at fixed shares, `(g, GROUP b)`, of a column in the means m, and of the means in a column."""
 
@@ -87,33 +96,6 @@ def centred(power: int, band: Band, fields: Fields, level: Array, rows: Array, s
         b, u = tiles.at(g, x)
         moved = (b + middle[0] * u)[None] + chunk.leads[:, None] * u[None]
         moved = moved - mean[:, None] * tiles.at(g, shares[1])[None]
-        return _down(chunk, middle, rows, _slope(power, logits, level) * moved)
+        return tiles.down(chunk, middle, rows, _slope(power, logits, level) * moved)
 
     return tiles.over_columns(band, "add", platform.nothing(x.shape, level, x), of_tile, level, rows, prepare=with_mean)
-
-
-def _slope(power: int, logits: Array, level: Array) -> Array:
-    return weight(power, Kind(order=1), logits - level[:, None])
-
-
-def _mean(total: Array, mass: Array) -> Array:
-    """The mass is that of the slopes, `(..., 1)`; exponentials are their own slopes, and add up to 1, `(..., 0)`."""
-    return total / jnp.where(mass[..., 0] > 0, mass[..., 0], 1) if mass.shape[-1] else total
-
-
-@centred.defjvp
-def _centred_jvp(power, primals, tangents):
-    return centred(power, *primals), jax.jvp(partial(_centred, power), primals, tangents)[1]
-
-
-def _centred(power: int, band: Band, fields: Fields, level: Array, rows: Array, shares: tuple, x: Array) -> Array:
-    """By sums whose derivatives have derivatives."""
-    b, u = x[:, 0], x[:, 1]
-    slopes = tuple(Kind(order=1, lean=lean) for lean in range(3))
-    columns = [shares[0] * b, shares[0] * u, *([jnp.ones_like(u)] if power else [])]
-    kinds = (slopes[0], slopes[1], slopes[0])[: len(columns)]
-    sums = row_sums(power, kinds, band, fields, level, jnp.stack(columns, -1))
-    mean = rows * _mean(sums[..., 0] + sums[..., 1], sums[..., 2:])
-    sums = column_sums(power, slopes + slopes[:2], band, fields, level, jnp.stack([rows] * 3 + [mean] * 2, -1))
-    moved = lambda a: sums[..., a] * b + sums[..., a + 1] * u - shares[1] * sums[..., 3 + a]
-    return jnp.stack([moved(0), moved(1)], 1)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from softtypes.surrogates import along, band, band_sums, leans, profiles, steps, tiles
+from softtypes.surrogates import along, band, band_means, band_sums, leans, profiles, steps, tiles
 from softtypes.surrogates.algorithm import Algorithm, Request, Row, mean_near, per_matrix, positions_along
 from softtypes.surrogates.distances import lacks
 from softtypes.surrogates.modes import Mode
@@ -42,8 +42,7 @@ class NeuralSort(Algorithm):
         if request.kind != "sort" or _small(row):
             return super().expected(row, request, values, softness, mode)
         keys, values = _ascending(row, row.keys, values)
-        columns = jnp.stack([jnp.ones_like(values), values], -1)
-        banded = _in_bands(mode, _ordered(row, keys, softness, mode), columns)
+        banded = _in_bands(mode, _ordered(row, keys, softness, mode), values)
         means = _of_rows(_means(mode, banded), keys)
         return along.moved_down(means, means.shape[-1] - row.start)
 
@@ -52,8 +51,7 @@ class NeuralSort(Algorithm):
         if _small(row):
             return self._ranks_by_matrix(row, softness, mode)
         keys = _ascending(row, row.keys)[0]
-        ordered, ones = _ordered(row, keys, softness, mode), jnp.ones_like(keys)[..., None]
-        banded = _in_bands(mode, ordered, ones, whole=True)
+        banded = _in_bands(mode, _ordered(row, keys, softness, mode))
         peaks, total, lean = (_of_rows(x, keys) for x in (banded.band.peaks, *_leans(mode, banded)))
         mean = 1 + peaks.astype(lean.dtype) + ratio(lean, jnp.where(total > 0, total, 1)) / 2
         ranks = jnp.where(total > 0, mean, 1 + positions_along(row).astype(mean.dtype))
@@ -216,14 +214,15 @@ class Banded(NamedTuple):
     beyond: list[tiles.Ends]  # of wider bands
     fields: band_sums.Fields
     rows: Array  # (c, k), 1 for those that there are
-    columns: Array  # (g, GROUP b, 1 + r)
+    values: Array | None  # (g, GROUP b), in ascending order of the keys, to be averaged
+    near: Array | None  # (c, k), the one of each row
     there: Array  # (g, GROUP b), whether there is such a key
 
 
-def _in_bands(mode: Mode, ordered: Ordered, columns: Array, whole: bool = False) -> Banded:
+def _in_bands(mode: Mode, ordered: Ordered, values: Array | None = None) -> Banded:
     """`_banded` of each row of a batch, with the bands as one: its chunks and groups are those of all rows."""
-    prepare, batch = partial(_banded, mode, whole=whole), ordered.places.shape[:-1]
-    rows = jax.tree.map(lambda x: x.reshape(-1, *x.shape[len(batch) :]), (ordered, columns))
+    prepare, batch = partial(_banded, mode), ordered.places.shape[:-1]
+    rows = jax.tree.map(lambda x: x.reshape(-1, *x.shape[len(batch) :]), (ordered, values))
     if math.prod(batch) == 1:
         return prepare(*jax.tree.map(lambda x: x[0], rows))
     many = jax.vmap(prepare)(*rows)
@@ -238,8 +237,10 @@ def _of_rows(x: Array, keys: Array) -> Array:
     return x.reshape(*keys.shape[:-1], -1)[..., : keys.shape[-1]]
 
 
-def _banded(mode: Mode, keys: Ordered, columns: Array, whole: bool = False) -> Banded:
-    """The band of a row; of the whole of it, to average ranks, also a wider one, where there is no end to weights."""
+def _banded(mode: Mode, keys: Ordered, values: Array | None) -> Banded:
+    """The band of a row, to average values; or without them, to average ranks, of the whole of it, and also a wider
+    one, where there is no end to weights."""
+    whole = values is None
     n, dtype, count = keys.places.shape[0], keys.places.dtype, keys.count.reshape(())
     size = min(2 * band.shape_of(n)[1], n)
     places = jnp.arange(-(-n // size) * size, dtype=jnp.int32).reshape(-1, size)
@@ -254,11 +255,14 @@ def _banded(mode: Mode, keys: Ordered, columns: Array, whole: bool = False) -> B
     scale = None if keys.scale is None else jnp.broadcast_to(keys.scale, (out.peaks.shape[0], 1))
     fields, rows = band_sums.Fields(scaled, bends, scale), (places < count).astype(dtype)
     there = jnp.arange(out.peaks.size, dtype=jnp.int32).reshape(out.peaks.shape) < count
-    return Banded(out, [other.chunks.ends for other in wider], fields, rows, tiles.flat(out, columns), there)
+    averaged = (
+        (None, None) if whole else (tiles.flat(out, values), jnp.pad(values, (0, places.size - n)).reshape(-1, size))
+    )
+    return Banded(out, [other.chunks.ends for other in wider], fields, rows, *averaged, there)
 
 
 def _means(mode: Mode, banded: Banded) -> Array:
-    return band_sums.solved(band_sums.POWERS[mode.name], banded.band, banded.fields, banded.columns)[1][..., 0]
+    return band_means.means(band_sums.POWERS[mode.name], banded.band, banded.fields, banded.values, banded.near)
 
 
 def _leans(mode: Mode, banded: Banded) -> tuple[Array, Array]:
@@ -289,8 +293,8 @@ def _sums_jvp(power, primals, tangents):
 
 def _scaled_up(power: int, banded: Banded) -> tuple[leans.Scaled, Array]:
     """The band, its columns that hardly weigh anything scaled up, and the thresholds of the rows."""
-    level = band_sums.solved(power, banded.band, banded.fields, banded.columns)[0]
-    scaled = leans.Scaled(banded.band, jnp.ones_like(banded.columns[..., 0]))
+    level = band_means.thresholds(power, banded.band, banded.fields)
+    scaled = leans.Scaled(banded.band, jnp.ones_like(banded.fields.places))
     for ends in banded.beyond:
         scaled = _with_faint_columns(banded.band, banded.band.ending(ends), banded.there, level)
     return scaled, level
@@ -302,7 +306,7 @@ def _with_faint_columns(out: tiles.Band, wide: tiles.Band, there: Array, level: 
     level = lax.stop_gradient(level)
     faint = (there & ~(band.own_weights(out, level) > -FAINT)).any(-1)
     near, far = out.chunks.ends, band.meeting(wide, faint)
-    tops = band_sums.column_tops(out.ending(far), level)
+    tops = band_means.column_tops(out.ending(far), level)
     scaled = faint[:, None] & (tops > -(float(jnp.finfo(level.dtype).max) ** 0.2))
     tops = jnp.where(scaled, tops, 0)
     ends = tiles.Ends(jnp.minimum(near.first, far.first), jnp.maximum(near.after, far.after))

@@ -147,3 +147,9 @@ def dot_narrow(a: Array, narrow: Array) -> Array:
     if not platform.in_turn() or narrow.shape[1] > FEW:
         return dot(a, narrow)
     return jnp.stack([dot(a, column) for column in narrow.T], -1)
+
+
+def down(chunk: Chunks, middle: Array, rows: Array, terms: Array) -> Array:
+    """Sums over rows of terms, and of terms times their lean: the row's, and that of the middle row."""
+    plain, leaning = dot_few(jnp.stack([rows, rows * chunk.leads]), terms)
+    return jnp.stack([plain, leaning + middle[0] * plain])
