@@ -128,7 +128,7 @@ def _chunks(blocks: _Blocks, places: Array, count: Array, reaches: Sequence[floa
     seen = [below <= reach for reach in inner] + [(below <= last) | outermost if whole else below <= last]
     ends = [_span(blocks.valid[:, 0][None, None] & hits, GROUP) for hits in seen]
     heads = jnp.swapaxes(jnp.concatenate([leans[None], heads]), 0, 1)
-    return Chunks(heads, leads, ends[0], jnp.zeros_like(low)), ends
+    return Chunks(heads, leads, jnp.zeros_like(leads), ends[0], jnp.zeros_like(low)), ends
 
 
 def _below(blocks: _Blocks, heads: Array, leans: Array, leads: Array) -> Array:
@@ -176,4 +176,5 @@ def own_weights(band: Band, level: Array) -> Array:
     of_row = lambda x: x.reshape(-1).at[row].get(mode="promise_in_bounds")
     offset, bend = _joined(jnp.swapaxes(band.offsets, 0, 1)), _joined(jnp.swapaxes(band.bends, 0, 1))
     lean, line, distance = of_head(0), of_head(1) + of_head(2), of_head(3) + of_head(4)
-    return line + lean * offset - bend + of_row(band.chunks.leads) * (distance + offset) - of_row(level)
+    logits = line + lean * offset - bend + of_row(band.chunks.leads) * (distance + offset)
+    return logits - of_row(band.chunks.lifts) - of_row(level)

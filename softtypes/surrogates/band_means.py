@@ -13,7 +13,7 @@ which scales a row's weights, or takes from each in proportion to its slope. The
 tiles: of sums with v_j less those with c_p single precision would keep few digits.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -37,10 +37,12 @@ class Values(NamedTuple):
 # Thresholds
 
 
-def thresholds(power: int, band: Band, fields: Fields) -> Array:
-    """Of the rows, `(c, k)`."""
-    solve = lambda chunk: _solved(power, band, chunk, None)[0]
-    return _found(power, band, fields, platform.each(solve, band.chunks, tiles.entries(band)))
+def thresholds(power: int, band: Band, fields: Fields) -> tuple[Band, Array]:
+    """Of the rows, `(c, k)`, for the band with their logits lifted."""
+    solve = lambda chunk: _solved(power, band, chunk, None)[:2]
+    lifts, level = platform.each(solve, band.chunks, tiles.entries(band))
+    band = band.lifted(lifts)
+    return band, _found(power, band, fields, level)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
@@ -57,11 +59,15 @@ def _found_jvp(power, primals, tangents):
     return level, change / row_sums(power, (Kind(order=1),), band, fields, level, ones)[..., 0] if power else change
 
 
-def _solved(power: int, band: Band, chunk: Chunks, apart: Callable | None) -> tuple[Array, Array]:
-    """The thresholds of a chunk's rows; and, `(k, r)`, the sums of their weights, of these times distances, which
-    `apart(g)` makes, and those of slopes, if they are others than the weights."""
+def _solved(power: int, band: Band, chunk: Chunks, apart: Callable | None) -> tuple[Array, Array, Array]:
+    """The lifts of a chunk's rows, and their thresholds; and, `(k, r)`, the sums of their weights, of these times
+    distances, which `apart(g)` makes, and those of slopes, if they are others than the weights.
 
-    def sweep(step: Callable, start):
+    A lift is the largest logit, but for its rounding. Counted from there, the two parts of a logit make one of which no
+    digit is lost.
+    """
+
+    def sweep(chunk: Chunks, step: Callable, start):
         return tiles.over_groups(chunk, lambda g, state: step(g, state, tiles.logits_of(band, chunk, g)[0]), start)
 
     def sums(g: Array, *weights: Array) -> Array:
@@ -70,7 +76,11 @@ def _solved(power: int, band: Band, chunk: Chunks, apart: Callable | None) -> tu
         return jnp.stack([_over_keys(x) for w in weights for x in (w, w * apart(g))], -1)
 
     none = platform.nothing((len(chunk.leads), 1 if apart is None else 4 if power else 2), chunk.leads)
-    return (partial(_root, power) if power else _log_sum)(sweep, sums, none)
+    top = sweep(chunk, lambda _, top, logits: jnp.maximum(top, logits.max(-1)), _lowest(none[:, 0]))
+    lifts = jnp.where(top > _lowest(top), top, 0)
+    lifted = partial(sweep, chunk._replace(lifts=lifts))
+    slack = 8 * float(jnp.finfo(top.dtype).eps) * jnp.abs(lifts)
+    return lifts, *(partial(_root, power, slack) if power else _log_sum)(lifted, sums, none)
 
 
 def _over_keys(terms: Array) -> Array:
@@ -83,33 +93,28 @@ def _lowest(like: Array) -> Array:
 
 
 def _log_sum(sweep: Callable, sums_of: Callable, none: Array) -> tuple[Array, Array]:
-    def add(g, state, logits):
-        top, sums = state
-        higher = jnp.maximum(top, logits.max(-1))
-        return higher, sums * jnp.exp(top - higher)[:, None] + sums_of(g, jnp.exp(logits - higher[:, None]))
-
-    top, sums = sweep(add, (_lowest(none[:, 0]), none))
-    return jnp.where(sums[:, 0] > 0, top + jnp.log(jnp.where(sums[:, 0] > 0, sums[:, 0], 1)), 0), sums
+    sums = sweep(lambda g, sums, logits: sums + sums_of(g, jnp.exp(logits)), none)
+    return jnp.log(jnp.where(sums[:, 0] > 0, sums[:, 0], 1)), sums
 
 
-def _root(power: int, sweep: Callable, sums_of: Callable, none: Array) -> tuple[Array, Array]:
-    """The root t of `sum max(x - t, 0)^power = 1`: the p-norm is convex and falls, Newton's method climbs to it."""
-    top = sweep(lambda _, top, logits: jnp.maximum(top, logits.max(-1)), _lowest(none[:, 0]))
+def _root(power: int, slack: Array, sweep: Callable, sums_of: Callable, none: Array) -> tuple[Array, Array]:
+    """The root t of `sum max(x - t, 0)^power = 1`: the p-norm is convex and falls, Newton's method climbs to it. The
+    largest x is 0 but for some slack."""
 
     def climb(state):
         t, _, count = state
 
         def add(_, sums, logits):
-            above = jnp.maximum(logits - (top + t)[:, None], 0)
+            above = jnp.maximum(logits - t[:, None], 0)
             lower = above ** (power - 1) if power > 1 else (above > 0).astype(above.dtype)
             return sums + jnp.stack([_over_keys(lower * above), _over_keys(lower)])
 
         total, slope = sweep(add, jnp.stack([none[:, 0]] * 2))
         step = jnp.maximum(total - total ** (1 - 1 / power), 0) / jnp.where(slope > 0, slope, 1)
-        return jnp.minimum(t + step, 0), (step > 4 * jnp.finfo(t.dtype).eps).any(), count + 1
+        return jnp.minimum(t + step, slack), (step > 4 * jnp.finfo(t.dtype).eps).any(), count + 1
 
-    start = none[:, 0] - 1, (none[:, 0] == 0).any(), jnp.int32(0)
-    level = top + lax.while_loop(lambda state: state[1] & (state[2] < 64), climb, start)[0]
+    start = none[:, 0] - 1 - slack, (none[:, 0] == 0).any(), jnp.int32(0)
+    level = lax.while_loop(lambda state: state[1] & (state[2] < 64), climb, start)[0]
 
     def weigh(g, sums, logits):
         above = logits - level[:, None]
@@ -136,17 +141,24 @@ def column_tops(band: Band, level: Array) -> Array:
 def means(power: int, band: Band, fields: Fields, values: Array, near: Array) -> Array:
     """The means of values `(g, GROUP b)` over the rows, near the numbers `(c, k)`, of which no derivative is taken."""
     halves = Values(values / 2, lax.stop_gradient(near / 2))  # data may span more than the dtype holds
-    return lax.stop_gradient(near) + 2 * _distances(power, band, fields, halves)[0]
+    return lax.stop_gradient(near) + 2 * _distances(power, band, fields, halves).mean
+
+
+class Found(NamedTuple):
+    """The means of distances; and, with no derivative of their own, lifts, thresholds, and the means by slopes."""
+
+    mean: Array  # (c, k), as all of them
+    lifts: Array
+    level: Array
+    centre: Array
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _distances(power: int, band: Band, fields: Fields, x: Values) -> tuple[Array, Array, Array]:
-    """The means of distances; the thresholds, and the means by slopes, whose derivatives are not told: `(c, k)`."""
-
+def _distances(power: int, band: Band, fields: Fields, x: Values) -> Found:
     def of_chunk(args):
         chunk, near = args
-        level, sums = _solved(power, band, chunk, lambda g: tiles.at(g, x.values)[None] - near[:, None])
-        return _mean(sums[:, :2]), level, _mean(sums[:, -2:])
+        lifts, level, sums = _solved(power, band, chunk, lambda g: tiles.at(g, x.values)[None] - near[:, None])
+        return Found(_mean(sums[:, :2]), lifts, level, _mean(sums[:, -2:]))
 
     return platform.each(of_chunk, (band.chunks, x.near), tiles.entries(band))
 
@@ -155,13 +167,14 @@ def _distances(power: int, band: Band, fields: Fields, x: Values) -> tuple[Array
 def _distances_jvp(power, primals, tangents):
     band, fields, x = primals
     _, dfields, dx = tangents
-    mean, level, centre = found = _distances(power, band, fields, x)
-    level = _found(power, band, fields, level)
-    centre = _centre(power, band, fields, level, x, centre) if power else mean
+    found = _distances(power, band, fields, x)
+    band = band.lifted(found.lifts)
+    level = _found(power, band, fields, found.level)
+    centre = _centre(power, band, fields, level, x, found.centre) if power else found.mean
     args = band, fields, level, x, centre
     push, pull = (lambda y, fn=fn: fn(power, *args, y) for fn in (_pushed, _pulled))
-    change = linear(push, pull, Moved(dx.values, dfields), jnp.zeros_like(mean))
-    return found, (change, jnp.zeros_like(level), jnp.zeros_like(level))
+    none = jnp.zeros_like(level)
+    return found, Found(linear(push, pull, Moved(dx.values, dfields), none), none, none, none)
 
 
 def _mean(sums: Array) -> Array:
@@ -175,7 +188,7 @@ class Moved(NamedTuple):
     fields: Fields
 
 
-def _terms(power: int, band: Band, chunk: Chunks, g: Array, level: Array, centre: Array, values: Array):
+def _terms(power: int, band: Band, chunk: Chunks, g: Array, level: Array, centre: Sequence[Array], values: Array):
     """Of a tile: weights, slopes times distances from the centre, logits above the threshold, the middle leans."""
     logits, middle = tiles.logits_of(band, chunk, g)
     above = logits - level[:, None]

@@ -17,6 +17,7 @@ from softtypes.surrogates.ratio import Softness, ratio
 from softtypes.surrogates.straight_through import straight_through
 
 SMALL = 64  # up to this many entries matrices of distances and of weights are as quick, and compile sooner
+CHUNK = 64  # rows of which tiles fit into a cache; but where there are many more keys, more, or heads would not be O(n)
 FAINT = 8.0  # minus the logarithm of a column's weight from which on ranks look for it in more rows
 FAR = 1024.0  # softnesses: neighbours farther apart than this don't see each other in any dtype
 
@@ -214,9 +215,8 @@ class Banded(NamedTuple):
     beyond: list[tiles.Ends]  # of wider bands
     fields: band_sums.Fields
     rows: Array  # (c, k), 1 for those that there are
-    values: Array | None  # (g, GROUP b), in ascending order of the keys, to be averaged
-    near: Array | None  # (c, k), the one of each row
     there: Array  # (g, GROUP b), whether there is such a key
+    averaged: list[Array]  # values in the order of the keys, (g, GROUP b), and the one of each row, (c, k); or none
 
 
 def _in_bands(mode: Mode, ordered: Ordered, values: Array | None = None) -> Banded:
@@ -242,7 +242,8 @@ def _banded(mode: Mode, keys: Ordered, values: Array | None) -> Banded:
     one, where there is no end to weights."""
     whole = values is None
     n, dtype, count = keys.places.shape[0], keys.places.dtype, keys.count.reshape(())
-    size = min(2 * band.shape_of(n)[1], n)
+    block = band.shape_of(n)[1]
+    size = min(2 * block, max(CHUNK, block // 2), n)
     places = jnp.arange(-(-n // size) * size, dtype=jnp.int32).reshape(-1, size)
     least = 4 - math.log(float(jnp.finfo(dtype).eps))  # as a logarithm; smaller ones are lost in rounding
     reaches = [FAINT + least, -0.7 * math.log(float(jnp.finfo(dtype).tiny))] if whole else [least]
@@ -255,14 +256,13 @@ def _banded(mode: Mode, keys: Ordered, values: Array | None) -> Banded:
     scale = None if keys.scale is None else jnp.broadcast_to(keys.scale, (out.peaks.shape[0], 1))
     fields, rows = band_sums.Fields(scaled, bends, scale), (places < count).astype(dtype)
     there = jnp.arange(out.peaks.size, dtype=jnp.int32).reshape(out.peaks.shape) < count
-    averaged = (
-        (None, None) if whole else (tiles.flat(out, values), jnp.pad(values, (0, places.size - n)).reshape(-1, size))
-    )
-    return Banded(out, [other.chunks.ends for other in wider], fields, rows, *averaged, there)
+    by_row = lambda x: jnp.pad(x, (0, places.size - n)).reshape(places.shape)
+    averaged = [] if values is None else [tiles.flat(out, values), by_row(values)]
+    return Banded(out, [other.chunks.ends for other in wider], fields, rows, there, averaged)
 
 
 def _means(mode: Mode, banded: Banded) -> Array:
-    return band_means.means(band_sums.POWERS[mode.name], banded.band, banded.fields, banded.values, banded.near)
+    return band_means.means(band_sums.POWERS[mode.name], banded.band, banded.fields, *banded.averaged)
 
 
 def _leans(mode: Mode, banded: Banded) -> tuple[Array, Array]:
@@ -293,10 +293,10 @@ def _sums_jvp(power, primals, tangents):
 
 def _scaled_up(power: int, banded: Banded) -> tuple[leans.Scaled, Array]:
     """The band, its columns that hardly weigh anything scaled up, and the thresholds of the rows."""
-    level = band_means.thresholds(power, banded.band, banded.fields)
-    scaled = leans.Scaled(banded.band, jnp.ones_like(banded.fields.places))
+    lifted, level = band_means.thresholds(power, banded.band, banded.fields)
+    scaled = leans.Scaled(lifted, jnp.ones_like(banded.fields.places))
     for ends in banded.beyond:
-        scaled = _with_faint_columns(banded.band, banded.band.ending(ends), banded.there, level)
+        scaled = _with_faint_columns(lifted, lifted.ending(ends), banded.there, level)
     return scaled, level
 
 

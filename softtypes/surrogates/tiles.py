@@ -31,6 +31,7 @@ class Chunks(NamedTuple):
     heads: Array  # (c, 5, m), of the middle row: leans, logits at the first keys of blocks in two parts, and, in
     # two parts, the distances of these keys from the largest logit
     leads: Array  # (c, k), twice the rows after the middle one
+    lifts: Array  # (c, k), what the rows' logits are counted from: 0, or once it is known about the largest of each
     ends: Ends
     base: Array  # (c,), the first group of their own keys
 
@@ -49,6 +50,10 @@ class Band(NamedTuple):
     def ending(self, ends: Ends) -> "Band":
         """The band with other ends of the groups that its chunks need."""
         return self._replace(chunks=self.chunks._replace(ends=ends))
+
+    def lifted(self, lifts: Array) -> "Band":
+        """The band with logits that are counted from these."""
+        return self._replace(chunks=self.chunks._replace(lifts=lifts))
 
 
 def flat(band: Band, x: Any) -> Array:
@@ -69,7 +74,8 @@ def logits_of(band: Band, chunk: Chunks, g: Array) -> tuple[Array, Array]:
     # held: or else the loop over the tile makes them again for each entry
     line, place, middle = along.held((level + (middle * offset - bend), distance + offset, middle))
     lead = chunk.leads[:, None]
-    return (line[:1] + lead * place[:1]) + (line[1:] + lead * place[1:]), middle
+    few = line[:1] + lead * place[:1] - chunk.lifts[:, None]
+    return few + (line[1:] + lead * place[1:]), middle
 
 
 def at(g: Array, x: Array) -> Array:
