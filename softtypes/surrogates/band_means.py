@@ -75,7 +75,8 @@ def _solved(power: int, band: Band, chunk: Chunks, apart: Callable | None) -> tu
             return _over_keys(weights[0])[:, None]
         return jnp.stack([_over_keys(x) for w in weights for x in (w, w * apart(g))], -1)
 
-    none = platform.nothing((len(chunk.leads), 1 if apart is None else 4 if power else 2), chunk.leads)
+    shape = len(chunk.leads), 1 if apart is None else 4 if power else 2
+    none = platform.nothing(shape, chunk.leads, chunk.heads)
     top = sweep(chunk, lambda _, top, logits: jnp.maximum(top, logits.max(-1)), _lowest(none[:, 0]))
     lifts = jnp.where(top > _lowest(top), top, 0)
     lifted = partial(sweep, chunk._replace(lifts=lifts))
