@@ -70,7 +70,7 @@ def main():
     options = parser.parse_args()
 
     print(f"Python {platform.python_version()}, {versions()}; {options.n} entries")
-    print(f"{'operator, algorithm, mode':<33}" + "".join(f"{f'softness {s:g}':>23}" for s in options.softness))
+    print(f"{'operator, algorithm, mode':<35}" + "".join(f"{f'softness {s:g}':>26}" for s in options.softness))
     x = np.random.default_rng(0).normal(size=options.n).astype("float32")
     rows = {"": x, "ties": np.round(x, 1)}
     for algorithm in options.algorithms:
@@ -81,7 +81,7 @@ def main():
                 for what, row in rows.items():
                     cells = (cell(Problem(operator, algorithm, mode, row, s)) for s in options.softness)
                     print(
-                        f"{operator:<7}{algorithm:<16}{mode:<7}{what:<5}" + "".join(f"{c:>23}" for c in cells),
+                        f"{operator:<7}{algorithm:<16}{mode:<7}{what:<5}" + "".join(f"{c:>26}" for c in cells),
                         flush=True,
                     )
 
