@@ -42,19 +42,19 @@ def thresholds(power: int, band: Band, fields: Fields) -> tuple[Band, Array]:
     solve = lambda chunk: _solved(power, band, chunk, None)[:2]
     lifts, level = platform.each(solve, band.chunks, tiles.entries(band))
     band = band.lifted(lifts)
-    return band, _found(power, band, fields, level)
+    return band, _level(power, band, fields, level)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _found(power: int, band: Band, fields: Fields, level: Array) -> Array:
+def _level(power: int, band: Band, fields: Fields, level: Array) -> Array:
     """The thresholds that were found, to be differentiated."""
     return level
 
 
-@_found.defjvp
-def _found_jvp(power, primals, tangents):
+@_level.defjvp
+def _level_jvp(power, primals, tangents):
     band, fields, level = primals
-    level, ones = _found(power, *primals), jnp.ones((*band.peaks.shape, 1), level.dtype)
+    level, ones = _level(power, *primals), jnp.ones((*band.peaks.shape, 1), level.dtype)
     change = moved(power, (Kind(),), band, fields, level, ones, tangents[1], jnp.zeros_like(ones))[..., 0]
     return level, change / row_sums(power, (Kind(order=1),), band, fields, level, ones)[..., 0] if power else change
 
@@ -170,7 +170,7 @@ def _distances_jvp(power, primals, tangents):
     _, dfields, dx = tangents
     found = _distances(power, band, fields, x)
     band = band.lifted(found.lifts)
-    level = _found(power, band, fields, found.level)
+    level = _level(power, band, fields, found.level)
     centre = _centre(power, band, fields, level, x, found.centre) if power else found.mean
     args = band, fields, level, x, centre
     push, pull = (lambda y, fn=fn: fn(power, *args, y) for fn in (_pushed, _pulled))
