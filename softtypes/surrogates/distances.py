@@ -5,7 +5,7 @@
 Their rises from key to key are summed as such: the difference of two sums would have no digits left.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -13,12 +13,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
+from jax.custom_derivatives import SymbolicZero
 from numpy.polynomial import Polynomial
 
 from softtypes.surrogates import along, platform, windows
 from softtypes.surrogates.laplace import recur
 from softtypes.surrogates.modes import Mode
 from softtypes.surrogates.ratio import ratio
+
+
+class Points(NamedTuple):
+    """Ascending keys, in units of the softness: sums are made of the gaps, and change as places and the scale do."""
+
+    gaps: Array  # (..., n), from each to the next
+    places: Array  # (..., n), the keys, but not their change with the softness
+    scale: Array | None  # (..., 1), minus the logarithm of the softness, if that is no constant
 
 
 class Lacks(NamedTuple):
@@ -28,19 +37,19 @@ class Lacks(NamedTuple):
     rises: Array  # (..., n)
 
 
-def lacks(keys: Array, gaps: Array, counted: Array, unit: Array, mode: Mode) -> Lacks:
+def lacks(keys: Array, points: Points, counted: Array, unit: Array, mode: Mode) -> Lacks:
     """The sums over keys that count, which come first.
 
     Args:
         keys: `(..., n)`, ascending.
-        gaps: `(..., n)`, from each key to the next, in units of the softness.
+        points: the same in units.
         counted: `(..., n)`, 1 or 0.
         unit: the softness, 0-d or `(..., 1)`.
         mode: which distances.
     """
     if mode.step.reach is None:
-        return _logistic(gaps, counted)
-    return _compact(FACTORS[mode.name], keys, gaps, counted, mode.step.reach * unit, mode.step.reach)
+        return _logistic(points, counted)
+    return _compact(FACTORS[mode.name], keys, points.gaps, counted, mode.step.reach * unit, mode.step.reach)
 
 
 # The logistic function: lack(x) = x f(q), q = exp(-x), f(q) = 2 q / (1 + q), which is a polynomial in q to any
@@ -51,57 +60,128 @@ def _powers(dtype) -> np.ndarray:
     """Coefficients of q, q^2, ... in f, on [0, 1]."""
     degree = 9 if jnp.finfo(dtype).bits <= 32 else 19
     chebyshev = np.polynomial.chebyshev.Chebyshev.interpolate(lambda q: 2 / (1 + q), degree, (0, 1))
-    return chebyshev.convert(kind=Polynomial, domain=(-1, 1), window=(-1, 1)).coef
+    return chebyshev.convert(kind=Polynomial, domain=(-1, 1), window=(-1, 1)).coef.astype(dtype)
 
 
-def _logistic(gaps: Array, counted: Array) -> Lacks:
-    """From the sums of `q^m` and `x q^m` over the keys on either side, which are recurrences over the gaps."""
-    powers = jnp.asarray(_powers(gaps.dtype), gaps.dtype)
-    rates = 1 + np.arange(powers.size, dtype=gaps.dtype)
-    gaps, counted = jnp.moveaxis(gaps, -1, 0), jnp.moveaxis(counted, -1, 0)
-    to_right = along.shifted(gaps, 1)
-    both = lambda x, y: jnp.stack([x, y[::-1]], 1)[..., None]
-    before = both(along.shifted(counted, 1), along.shifted(counted, -1))
-
-    masses, moments = _running(rates, both(to_right, gaps), before)
-    sums = ((moments[:, 0] + moments[::-1, 1]) * powers.reshape((1,) * gaps.ndim + (-1,))).sum(-1)
-    fixed = lax.stop_gradient((masses, moments, gaps[..., None], counted[..., None]))
-    return Lacks(jnp.moveaxis(sums, 0, -1), jnp.moveaxis(_logistic_rises(powers, rates, *fixed), 0, -1))
+def _rates(like: Array) -> np.ndarray:
+    """The powers, `(1, ..., p)`."""
+    return np.arange(1, _powers(like.dtype).size + 1, dtype=like.dtype).reshape((1,) * (like.ndim - 1) + (-1,))
 
 
-def _running(rates: np.ndarray, gaps: Array, masses: Array) -> tuple[Array, Array]:
-    """The sums `q^m` and `x q^m` of all points before, along the first axis: the mass at a point joins before its gap.
+def _polynomial(terms: Array) -> Array:
+    """The sums `(..., n)` of the powers' terms, `(n, ..., p)`."""
+    return jnp.moveaxis((terms * _powers(terms.dtype).reshape(_rates(terms).shape)).sum(-1), 0, -1)
 
-    Args:
-        rates: `(p,)`, the powers m.
-        gaps: `(n, ..., 1)`.
-        masses: `(n, ..., 1)`.
+
+class _Steps(NamedTuple):
+    """Over the gaps before each key, one after the other from either end, `(n, 2, ...)`."""
+
+    gaps: Array  # (n, 2, ..., 1)
+    stays: Array  # (n, 2, ..., p), 1 where a sum falls by less than its half, or else 0
+    falls: Array  # and how it changes beside what stays
+
+
+class _Sums(NamedTuple):
+    """Over the keys on one side of each, at distances x, by the powers of q: `(n, ..., p)`."""
+
+    masses: Array  # of q^m
+    moments: Array  # of x q^m
+
+
+@jax.custom_jvp
+def _logistic(points: Points, counted: Array) -> Lacks:
+    return _lacks_and_slopes(_steps(points.gaps), counted)[0]
+
+
+@partial(_logistic.defjvp, symbolic_zeros=True)
+def _logistic_jvp(primals, tangents):
+    """By the slopes of each pair. A derivative in a gap is a sum over all pairs that it parts: from gap to gap these
+    differ in their last digits.
     """
-    decay = lambda gap: jnp.exp(-rates.reshape((1,) * (gap.ndim - 1) + (-1,)) * gap)
+    (points, counted), (moved, _) = primals, tangents
+    steps = _steps(points.gaps)
+    out, slopes = _lacks_and_slopes(steps, counted)
+    change = jnp.zeros_like(slopes)
+    if not isinstance(moved.places, SymbolicZero):
+        left, right = _either_side(_running, steps, counted * moved.places)
+        change = slopes * moved.places - (_slopes(left) - _slopes(right))
+    if not isinstance(moved.scale, SymbolicZero | None):
+        sums_of = lambda gaps: _lacks_and_slopes(_steps(gaps), counted)[0].sums
+        change = change + jax.jvp(sums_of, (points.gaps,), (points.gaps * moved.scale,))[1]
+    return out, Lacks(change, jnp.zeros_like(change))
+
+
+def _steps(gaps: Array) -> _Steps:
+    gaps = jnp.moveaxis(gaps, -1, 0)
+    gaps = jnp.stack([along.shifted(gaps, 1), gaps[::-1]], 1)[..., None]
+    x = _rates(gaps) * gaps
+    near = x < 0.5
+    return _Steps(gaps, *along.held((near.astype(x.dtype), jnp.where(near, jnp.expm1(-x), jnp.exp(-x)))))
+
+
+def _lacks_and_slopes(steps: _Steps, counted: Array) -> tuple[Lacks, Array]:
+    """And the derivative of each sum in its key, with all others at rest."""
+    left, right = _either_side(_running_exactly, steps, counted)
+    sums, slopes = _polynomial(left.moments + right.moments), _slopes(left) - _slopes(right)
+    (gaps, stays, falls), counted = (x[::-1, 1] for x in steps), jnp.moveaxis(counted, -1, 0)[..., None]
+    ahead = lambda x: along.shifted(x, -1)
+    entered = left.masses + counted - ahead(right.masses) - ahead(counted)
+    rises = (falls + (stays - 1)) * (left.moments - ahead(right.moments)) + (falls + stays) * gaps * entered
+    return Lacks(sums, _polynomial(rises)), slopes
+
+
+def _slopes(side: _Sums) -> Array:
+    """Of `lack'(x) = f(q) - x q f'(q)`."""
+    return _polynomial(side.masses - _rates(side.masses) * side.moments)
+
+
+def _either_side(running: Callable, steps: _Steps, masses: Array) -> tuple[_Sums, _Sums]:
+    """Of masses `(..., n)` at the keys."""
+    masses = jnp.moveaxis(masses, -1, 0)
+    masses = jnp.stack([along.shifted(masses, 1), along.shifted(masses, -1)[::-1]], 1)[..., None]
+    found = running(steps, masses)
+    return _Sums(*(x[:, 0] for x in found)), _Sums(*(x[::-1, 1] for x in found))
+
+
+def _running(steps: _Steps, masses: Array) -> list[Array]:
+    """The sums of `q^m` and `x q^m` over all points before, along the first axis. A mass, `(n, ..., 1)`, joins before
+    its gap.
+    """
     if platform.in_turn():
 
         def step(sums, now):
-            gap, mass = now
+            (gap, stays, falls), mass = now
             entered = sums[0] + mass
-            sums = decay(gap) * entered, decay(gap) * (sums[1] + gap * entered)
+            sums = [(stays + falls) * x for x in (entered, sums[1] + gap * entered)]
             return sums, sums
 
-        nothing = jnp.zeros_like(decay(gaps[0]))
-        return lax.scan(step, (nothing, nothing), (gaps, masses))[1]
-    decays = decay(gaps)
+        return lax.scan(step, [jnp.zeros_like(steps.falls[0])] * 2, (steps, masses))[1]
+    decays = steps.stays + steps.falls
     (sums,) = recur(decays, [decays * masses], False)
     entered = along.shifted(sums, 1) + masses
-    return sums, recur(decays, [decays * gaps * entered], False)[0]
+    return [sums, *recur(decays, [decays * steps.gaps * entered], False)]
 
 
-def _logistic_rises(powers: Array, rates: np.ndarray, masses, moments, gaps: Array, counted: Array) -> Array:
-    rates = rates.reshape((1,) * (gaps.ndim - 1) + (-1,))
-    ahead = lambda x: along.shifted(x, -1)
-    right_mass, right_moment = ahead(masses[::-1, 1]), ahead(moments[::-1, 1])
-    fall = jnp.expm1(-rates * gaps)
-    entered = masses[:, 0] + counted - right_mass - ahead(counted)
-    rises = fall * (moments[:, 0] - right_moment) + (1 + fall) * gaps * entered
-    return (rises * powers.reshape((1,) * (gaps.ndim - 1) + (-1,))).sum(-1)
+def _running_exactly(steps: _Steps, masses: Array) -> list[Array]:
+    """To the last digit, by Kahan's sums: what rounding takes from one is added to the next. Errors of the plain
+    recurrence are alike over many keys, and rises would add them up.
+    """
+    if not platform.in_turn():
+        return _running(steps, masses)
+
+    def step(sums, now):
+        (gap, stays, falls), mass = now
+        entering = mass, gap * (sums[0][0] + mass)
+
+        def decayed(total, lost, more):
+            kept, change = stays * total, falls * (total + more) + stays * (more + lost)
+            return kept + change, change - ((kept + change) - kept)
+
+        sums = [decayed(*one, more) for one, more in zip(sums, entering, strict=True)]
+        return sums, [total for total, _ in sums]
+
+    nothing = jnp.zeros_like(steps.falls[0])
+    return lax.scan(step, [(nothing, nothing)] * 2, (steps, masses))[1]
 
 
 # The compact steps: with v = x / reach, lack(x) = reach v (1 - v)^a (c_0 + c_1 v + c_2 v^2) up to v = 1, and 0 beyond.

@@ -11,7 +11,7 @@ from jax import Array, lax
 
 from softtypes.surrogates import along, band, band_means, band_sums, leans, profiles, steps, tiles
 from softtypes.surrogates.algorithm import Algorithm, Request, Row, mean_near, per_matrix, positions_along
-from softtypes.surrogates.distances import lacks
+from softtypes.surrogates.distances import Points, lacks
 from softtypes.surrogates.modes import Mode
 from softtypes.surrogates.ratio import Softness, ratio
 from softtypes.surrogates.straight_through import straight_through
@@ -154,12 +154,12 @@ def _ordered(row: Row, keys: Array, softness: Softness, mode: Mode) -> Ordered:
     """Logits change by `(2 p + 1 - n) du_j - dA_j`, and by a constant of the row, which its weights don't see."""
     counted = (positions_along(row) < row.count).astype(keys.dtype)
     unit = jnp.asarray(softness, keys.dtype)
-    gaps = _gaps(keys, unit, FAR)
-    sums, rises = lacks(keys, gaps, counted, unit, mode)
-    gaps, rises = along.held(lax.stop_gradient((gaps, rises)))
     visible = jnp.abs(keys) < unit * float(jnp.finfo(keys.dtype).max) * 1e-7  # or else they overflow
     scaled = _scaled(jnp.where(visible, keys, 0), unit)
     scale = None if isinstance(softness, float | int) else -_logarithm(unit) * jnp.ones_like(keys[..., :1])
+    gaps = _gaps(keys, unit, FAR)
+    sums, rises = lacks(keys, Points(gaps, scaled, scale), counted, unit, mode)
+    gaps, rises = along.held(lax.stop_gradient((gaps, rises)))
     bends = (sums if scale is None else _fixed(sums, scale)) + 2 * jnp.cumsum(scaled, -1) - scaled
     return Ordered(scaled, bends, gaps, rises, row.count, scale)
 

@@ -9,7 +9,7 @@ import pytest
 
 import softtypes as sft
 from softtypes.surrogates import band, neuralsort, platform, steps
-from softtypes.surrogates.distances import lacks
+from softtypes.surrogates.distances import Points, lacks
 from softtypes.surrogates.modes import MODES
 from tests.surrogates.rows import close, rows
 from tests.surrogates.rows import double_precision as double_precision
@@ -46,6 +46,11 @@ def dense_lacks(keys, counted, unit, mode):
     return (lack * counted[..., None, :]).sum(-1)
 
 
+def lacks_of(mode, keys, counted, unit):
+    gaps = jnp.diff(keys, append=keys[..., -1:], axis=-1) / unit
+    return lacks(keys, Points(gaps, neuralsort._scaled(keys, unit), -jnp.log(unit)), counted, unit, MODES[mode])
+
+
 @pytest.mark.usefixtures("double_precision")
 @pytest.mark.parametrize(
     "mode", ["smooth", *(pytest.param(m, marks=slow if m == "c2" else exhaustive) for m in SPARSE)]
@@ -57,18 +62,38 @@ def test_sums_of_distances(mode):
     keys[2, 30:], counted[2, 30:] = keys[2, 29], 0
     keys, counted, unit = jnp.asarray(keys), jnp.asarray(counted), jnp.array([[0.0713], [0.1234], [0.0317]])
 
-    def run(keys, unit):
-        found = lacks(keys, jnp.diff(keys, append=keys[:, -1:], axis=-1) / unit, counted, unit, MODES[mode])
-        return found.sums, found.rises
+    def derivatives(fn):
+        """Both ways to the first, of keys and unit; and the second."""
+        probe = jnp.cos(jnp.arange(keys.size, dtype=keys.dtype)).reshape(keys.shape)
+        pulled = lambda *args: jax.vjp(fn, *args)[1](probe)
+        return *jax.jvp(fn, (keys, unit), (jnp.sin(keys), jnp.cos(unit))), *jax.jvp(pulled, (keys, unit), (probe, unit))
 
-    def both(fn):
-        value, pull, *rest = jax.vjp(fn, keys, unit, has_aux=fn is run)
-        return value, pull(jnp.cos(jnp.arange(value.size, dtype=value.dtype)).reshape(value.shape)), rest
+    found = jax.jit(lambda: derivatives(lambda keys, unit: lacks_of(mode, keys, counted, unit).sums))()
+    exact = jax.jit(lambda: derivatives(lambda keys, unit: dense_lacks(keys, counted, unit, mode)))()
+    close(found, exact, 1e-11)
+    rises = jax.jit(lambda: lacks_of(mode, keys, counted, unit).rises)()
+    close(rises, np.diff(exact[0], append=exact[0][:, -1:], axis=-1), 1e-12)
 
-    value, pulled, (rises,) = jax.jit(partial(both, run))()
-    exact, exact_pulled, _ = jax.jit(partial(both, lambda *args: dense_lacks(args[0], counted, args[1], mode)))()
-    close((value, pulled), (exact, exact_pulled), 1e-12)
-    close(rises, np.diff(exact, append=exact[:, -1:], axis=-1), 1e-12)
+
+def test_sums_of_distances_of_many_keys_in_single_precision():
+    keys = np.sort(np.random.default_rng(0).normal(size=4096)).astype("float32")
+
+    @jax.jit
+    def derived(keys, unit):
+        sums_of = lambda keys: lacks_of("smooth", keys, jnp.ones_like(keys), unit)
+        sums, pull, rises = jax.vjp(sums_of, keys, has_aux=True)
+        return sums, pull(jnp.cos(keys))[0], rises
+
+    def run(dtype):
+        sums, pulled, rises = derived(keys.astype(dtype), jnp.full(1, np.float32(0.1), dtype))
+        return [np.asarray(x, float) for x in (sums, pulled, np.cumsum(np.asarray(rises, float)))]
+
+    sums, pulled, logits = run("float32")
+    with jax.enable_x64(True):
+        exact_sums, exact, exact_logits = run("float64")
+    np.testing.assert_allclose(sums, exact_sums, rtol=1e-6)
+    np.testing.assert_allclose(pulled, exact, rtol=0, atol=1e-5 * abs(exact).max())
+    np.testing.assert_allclose(logits, exact_logits, rtol=0, atol=2e-4)
 
 
 # The operators
