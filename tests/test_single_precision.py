@@ -27,6 +27,7 @@ CASES = [
     ("neuralsort", "smooth", "rank", 64),
     ("neuralsort", "smooth", "median", 64),
     ("neuralsort", "smooth", "sort", 500),
+    ("neuralsort", "smooth", "median", 500),
     pytest.param("neuralsort", "c0", "sort", 200, marks=slow),
     ("softsort", "c0", "median", 64),
 ]
