@@ -17,7 +17,7 @@ from jax.custom_derivatives import SymbolicZero
 from numpy.polynomial import Polynomial
 
 from softtypes.surrogates import along, platform, windows
-from softtypes.surrogates.laplace import recur
+from softtypes.surrogates.laplace import by_doubling, recur
 from softtypes.surrogates.modes import Mode
 from softtypes.surrogates.ratio import ratio
 
@@ -156,18 +156,22 @@ def _running(steps: _Steps, masses: Array) -> list[Array]:
             return sums, sums
 
         return lax.scan(step, [jnp.zeros_like(steps.falls[0])] * 2, (steps, masses))[1]
+    return _at_once(by_doubling, steps, masses)  # to be transposed, which no rule of derivatives is
+
+
+def _at_once(recurrence: Callable, steps: _Steps, masses: Array) -> list[Array]:
     decays = steps.stays + steps.falls
-    (sums,) = recur(decays, [decays * masses], False)
+    (sums,) = recurrence(decays, [decays * masses], False)
     entered = along.shifted(sums, 1) + masses
-    return [sums, *recur(decays, [decays * steps.gaps * entered], False)]
+    return [sums, *recurrence(decays, [decays * steps.gaps * entered], False)]
 
 
 def _running_exactly(steps: _Steps, masses: Array) -> list[Array]:
-    """To the last digit, by Kahan's sums: what rounding takes from one is added to the next. Errors of the plain
-    recurrence are alike over many keys, and rises would add them up.
+    """In turn, to the last digit, by Kahan's sums: what rounding takes from one is added to the next. Errors of the
+    plain recurrence are alike over many keys, and rises would add them up.
     """
     if not platform.in_turn():
-        return _running(steps, masses)
+        return _at_once(recur, steps, masses)
 
     def step(sums, now):
         (gap, stays, falls), mass = now

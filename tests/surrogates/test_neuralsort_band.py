@@ -53,9 +53,15 @@ def lacks_of(mode, keys, counted, unit):
 
 @pytest.mark.usefixtures("double_precision")
 @pytest.mark.parametrize(
-    "mode", ["smooth", *(pytest.param(m, marks=slow if m == "c2" else exhaustive) for m in SPARSE)]
+    ("mode", "in_turn"),
+    [
+        ("smooth", True),
+        ("smooth", False),
+        *(pytest.param(m, True, marks=slow if m == "c2" else exhaustive) for m in SPARSE),
+    ],
 )
-def test_sums_of_distances(mode):
+def test_sums_of_distances(mode, in_turn, monkeypatch):
+    monkeypatch.setattr(platform, "in_turn", lambda: in_turn)
     keys = np.sort(np.random.default_rng(0).normal(size=(3, 37)), -1)
     keys[1] = keys[1].round(1)
     counted = np.ones((3, 37))
