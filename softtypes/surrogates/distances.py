@@ -6,7 +6,7 @@ Their rises from key to key are summed as such: the difference of two sums would
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import NamedTuple
 
 import jax
@@ -56,6 +56,7 @@ def lacks(keys: Array, points: Points, counted: Array, unit: Array, mode: Mode) 
 # precision that a dtype has (its pole is at -1, so that the error falls by 5.8 a degree).
 
 
+@cache
 def _powers(dtype) -> np.ndarray:
     """Coefficients of q, q^2, ... in f, on [0, 1]."""
     degree = 9 if jnp.finfo(dtype).bits <= 32 else 19
@@ -156,7 +157,7 @@ def _running(steps: _Steps, masses: Array) -> list[Array]:
             return sums, sums
 
         return lax.scan(step, [jnp.zeros_like(steps.falls[0])] * 2, (steps, masses))[1]
-    return _at_once(by_doubling, steps, masses)  # to be transposed, which no rule of derivatives is
+    return _at_once(by_doubling, steps, masses)  # linear in masses: jax 0.12 transposes no custom derivative, as recur
 
 
 def _at_once(recurrence: Callable, steps: _Steps, masses: Array) -> list[Array]:
